@@ -1,0 +1,89 @@
+/* Units: formatting and parsing. */
+#include "units.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+wb_text_number wb_bytes_text(size_t bytes) {
+    static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1024.0 && unit + 1 < sizeof(names) / sizeof(names[0])) {
+        value /= 1024.0;
+        unit++;
+    }
+    wb_text_number out;
+    (void)snprintf(out.text, sizeof(out.text), unit == 0 ? "%.0f %s" : "%.1f %s", value,
+                   names[unit]);
+    return out;
+}
+
+wb_text_number wb_count_text(int64_t count) {
+    char digits[24];
+    const int length = snprintf(digits, sizeof(digits), "%lld", (long long)count);
+    wb_text_number out;
+    int to = 0;
+    for (int from = 0; from < length; from++) {
+        out.text[to++] = digits[from];
+        const int left = length - from - 1;
+        if (left > 0 && left % 3 == 0 && digits[from] != '-') {
+            out.text[to++] = ',';
+        }
+    }
+    out.text[to] = '\0';
+    return out;
+}
+
+wb_text_number wb_seconds_text(double seconds) {
+    wb_text_number out;
+    const long whole = lround(seconds);
+    if (seconds < 1.0) {
+        (void)snprintf(out.text, sizeof(out.text), "%.0f ms", seconds * 1e3);
+    } else if (seconds < 60.0) {
+        (void)snprintf(out.text, sizeof(out.text), "%.1f s", seconds);
+    } else if (seconds < 3600.0) {
+        (void)snprintf(out.text, sizeof(out.text), "%ld min %02ld s", whole / 60, whole % 60);
+    } else {
+        (void)snprintf(out.text, sizeof(out.text), "%ld h %02ld min", whole / 3600,
+                       whole / 60 % 60);
+    }
+    return out;
+}
+
+bool wb_parse_bytes(const char *text, size_t *bytes) {
+    char *end;
+    const double number = strtod(text, &end);
+    if (end == text || !isfinite(number) || number < 0.0) {
+        return false;
+    }
+    while (*end == ' ') {
+        end++;
+    }
+    double scale = 1.0;
+    const char *const letters = "KMGT";
+    const char *const letter = *end ? strchr(letters, toupper((unsigned char)*end)) : NULL;
+    if (letter) {
+        scale = exp2(10.0 * (double)(letter - letters + 1));
+        end++;
+    }
+    if (strcasecmp(end, "") != 0 && strcasecmp(end, "B") != 0 &&
+        !(letter && strcasecmp(end, "iB") == 0)) {
+        return false;
+    }
+    if (number * scale >= 9.2e18) {
+        return false;
+    }
+    *bytes = (size_t)(number * scale);
+    return true;
+}
+
+double wb_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

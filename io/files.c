@@ -1,0 +1,189 @@
+/* Files and folders over POSIX. */
+#include "files.h"
+
+#include "units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
+    const int head = snprintf(path, WB_PATH, "%s/", folder);
+    int tail = 0;
+    if (head > 0 && head < WB_PATH) {
+        va_list arguments;
+        va_start(arguments, name);
+        tail = vsnprintf(path + head, (size_t)(WB_PATH - head), name, arguments);
+        va_end(arguments);
+    }
+    if (head < 0 || tail < 0 || head + tail >= WB_PATH) {
+        return WB_ERROR(WB_ERR_USAGE, "path too long: %.200s…; at most %d bytes", folder, WB_PATH);
+    }
+    return WB_OK;
+}
+
+bool wb_path_is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool wb_path_is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data, size_t bytes) {
+    size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got =
+            pread(file, (char *)data + done, bytes - done, (off_t)(offset + (int64_t)done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return WB_ERROR(WB_ERR_INPUT, "%s: cannot read %zu bytes at %lld: %s", path, bytes,
+                            (long long)offset, got < 0 ? strerror(errno) : "the file ends before");
+        }
+        done += (size_t)got;
+    }
+    return WB_OK;
+}
+
+wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes) {
+    wb_status status = WB_OK;
+    char *buffer = NULL;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    WB_CHECK(file >= 0, WB_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
+    struct stat info;
+    WB_CHECK(fstat(file, &info) == 0 && S_ISREG(info.st_mode), WB_ERR_INPUT,
+             "%s: is not a regular file", path);
+    WB_CHECK((size_t)info.st_size <= cap, WB_ERR_INPUT, "%s: %s; at most %s are allowed", path,
+             wb_bytes_text((size_t)info.st_size).text, wb_bytes_text(cap).text);
+    const size_t size = (size_t)info.st_size;
+    buffer = malloc(size + 1);
+    WB_CHECK(buffer, WB_ERR_MEMORY, "%s: no memory for %s", path, wb_bytes_text(size).text);
+    WB_TRY(wb_file_read_at(file, path, 0, buffer, size));
+    buffer[size] = '\0';
+    *data = buffer;
+    *bytes = size;
+    buffer = NULL;
+done:
+    free(buffer);
+    if (file >= 0) {
+        (void)close(file);
+    }
+    return status;
+}
+
+static wb_status write_all(int file, const char *path, const void *data, size_t bytes) {
+    size_t done = 0;
+    while (done < bytes) {
+        const ssize_t put = write(file, (const char *)data + done, bytes - done);
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            return WB_ERROR(WB_ERR_DISK, "%s: cannot write %s: %s", path, wb_bytes_text(bytes).text,
+                            strerror(errno));
+        }
+        done += (size_t)put;
+    }
+    return WB_OK;
+}
+
+static wb_status sync_parent(const char *path) {
+    char copy[WB_PATH];
+    (void)snprintf(copy, sizeof(copy), "%s", path);
+    return wb_folder_sync(dirname(copy));
+}
+
+wb_status wb_file_write(const char *path, const void *data, size_t bytes) {
+    wb_status status = WB_OK;
+    char temporary[WB_PATH];
+    int file = -1;
+    const int length = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+    WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
+    file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    WB_CHECK(file >= 0, WB_ERR_DISK, "%s: cannot create: %s", temporary, strerror(errno));
+    WB_TRY(write_all(file, temporary, data, bytes));
+    WB_CHECK(fsync(file) == 0, WB_ERR_DISK, "%s: fsync: %s", temporary, strerror(errno));
+    const int closed = close(file);
+    file = -1;
+    WB_CHECK(closed == 0, WB_ERR_DISK, "%s: close: %s", temporary, strerror(errno));
+    WB_CHECK(rename(temporary, path) == 0, WB_ERR_DISK, "%s: cannot rename to %s: %s", temporary,
+             path, strerror(errno));
+    WB_TRY(sync_parent(path));
+done:
+    if (file >= 0) {
+        (void)close(file);
+    }
+    if (status != WB_OK && length > 0 && length < WB_PATH) {
+        (void)unlink(temporary);
+    }
+    return status;
+}
+
+wb_status wb_file_copy(const char *from, const char *to) {
+    wb_status status = WB_OK;
+    char *data = NULL;
+    size_t bytes = 0;
+    WB_TRY(wb_file_read(from, SIZE_MAX / 2, &data, &bytes));
+    WB_TRY(wb_file_write(to, data, bytes));
+done:
+    free(data);
+    return status;
+}
+
+wb_status wb_folder_make(const char *path) {
+    char partial[WB_PATH];
+    const int length = snprintf(partial, sizeof(partial), "%s", path);
+    if (length <= 0 || length >= WB_PATH) {
+        return WB_ERROR(WB_ERR_USAGE, "folder name is empty or too long: %.200s", path);
+    }
+    for (char *at = partial + 1;; at++) {
+        if (*at != '/' && *at != '\0') {
+            continue;
+        }
+        const char end = *at;
+        *at = '\0';
+        if (mkdir(partial, 0700) != 0 && !(errno == EEXIST && wb_path_is_folder(partial))) {
+            return WB_ERROR(WB_ERR_DISK, "%s: cannot make this folder: %s", partial,
+                            strerror(errno));
+        }
+        *at = end;
+        if (end == '\0') {
+            return WB_OK;
+        }
+    }
+}
+
+wb_status wb_folder_sync(const char *path) {
+    const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool synced = folder >= 0 && fsync(folder) == 0;
+    const int why = errno;
+    if (folder >= 0) {
+        (void)close(folder);
+    }
+    return synced ? WB_OK
+                  : WB_ERROR(WB_ERR_DISK, "%s: cannot sync this folder: %s", path, strerror(why));
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place) {
+    (void)info;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+wb_status wb_folder_remove(const char *path) {
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) {
+        return WB_ERROR(WB_ERR_DISK, "%s: cannot remove: %s", path, strerror(errno));
+    }
+    return WB_OK;
+}

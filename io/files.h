@@ -1,0 +1,43 @@
+/* Whole files, paths and durable writing: what every reader and writer in io shares. */
+#ifndef WB_FILES_H
+#define WB_FILES_H
+
+#include "status.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum { WB_PATH = 4096 };
+
+/* Local. path = folder/name (a printf format). Error: WB_ERR_USAGE where it is too long. */
+wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool wb_path_is_folder(const char *path);
+bool wb_path_is_file(const char *path);
+
+/* Local. Reads a file of at most `cap` bytes; *data gets a NUL after its `bytes`, owned by the
+ * caller (free). Errors: WB_ERR_INPUT where it cannot be read or is larger; WB_ERR_MEMORY. */
+wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes);
+
+/* Local. Reads exactly `bytes` at `offset` of an open file. Error: WB_ERR_INPUT, with `path`. */
+wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data, size_t bytes);
+
+/* Local. Writes path.tmp, fsyncs, renames to path, fsyncs the folder: afterwards the file is there
+ * whole, or what was there before still is. Error: WB_ERR_DISK. */
+wb_status wb_file_write(const char *path, const void *data, size_t bytes);
+
+/* Local. Copies a file durably, as wb_file_write. Errors: WB_ERR_INPUT, WB_ERR_DISK. */
+wb_status wb_file_copy(const char *from, const char *to);
+
+/* Local. Makes a folder and its parents (mode 0700); one that exists is fine. Error: WB_ERR_DISK.
+ */
+wb_status wb_folder_make(const char *path);
+
+/* Local. Flushes a folder's entries to disk. Error: WB_ERR_DISK. */
+wb_status wb_folder_sync(const char *path);
+
+/* Local. Removes a folder and all in it; links are removed, not followed. Error: WB_ERR_DISK. */
+wb_status wb_folder_remove(const char *path);
+
+#endif

@@ -1,0 +1,144 @@
+/* Strict JSON; the only functions that call jansson's parser. */
+#include "json.h"
+
+#include "files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
+                        int64_t first_line) {
+    json_error_t error;
+    *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!*value) {
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld:%d: not valid JSON: %s", where,
+                        (long long)(first_line + error.line - 1), error.column, error.text);
+    }
+    return WB_OK;
+}
+
+wb_status wb_json_read(json_t **value, const char *path, size_t cap) {
+    wb_status status = WB_OK;
+    char *text = NULL;
+    size_t bytes = 0;
+    WB_TRY(wb_file_read(path, cap, &text, &bytes));
+    WB_TRY(wb_json_parse(value, text, bytes, path, 1));
+done:
+    free(text);
+    return status;
+}
+
+static const char *type_name(const json_t *value) {
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a real number";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a truth value";
+    default:
+        return "null";
+    }
+}
+
+/* *member is NULL where it is missing and may be. */
+static wb_status get(const json_t *object, const char *key, bool required, const char *where,
+                     const json_t **member) {
+    *member = json_object_get(object, key);
+    if (json_is_null(*member)) {
+        *member = NULL;
+    }
+    if (!*member && required) {
+        return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" is missing", where, key);
+    }
+    return WB_OK;
+}
+
+static wb_status wrong_type(const json_t *member, const char *key, const char *where,
+                            const char *allowed) {
+    return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" is %s; it must be %s", where, key, type_name(member),
+                    allowed);
+}
+
+wb_status wb_json_integer(const json_t *object, const char *key, bool required, int64_t least,
+                          int64_t most, const char *where, int64_t *out) {
+    const json_t *member;
+    const wb_status status = get(object, key, required, where, &member);
+    if (status != WB_OK || !member) {
+        return status;
+    }
+    if (!json_is_integer(member)) {
+        return wrong_type(member, key, where, "an integer");
+    }
+    const json_int_t value = json_integer_value(member);
+    if (value < least || value > most) {
+        return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" = %lld; the allowed range is %lld to %lld", where,
+                        key, (long long)value, (long long)least, (long long)most);
+    }
+    *out = value;
+    return WB_OK;
+}
+
+wb_status wb_json_number(const json_t *object, const char *key, bool required, double least,
+                         double most, const char *where, double *out) {
+    const json_t *member;
+    const wb_status status = get(object, key, required, where, &member);
+    if (status != WB_OK || !member) {
+        return status;
+    }
+    if (!json_is_number(member)) {
+        return wrong_type(member, key, where, "a number");
+    }
+    const double value = json_number_value(member);
+    if (!(value >= least && value <= most)) {
+        return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" = %g; the allowed range is %g to %g", where, key,
+                        value, least, most);
+    }
+    *out = value;
+    return WB_OK;
+}
+
+wb_status wb_json_bool(const json_t *object, const char *key, bool required, const char *where,
+                       bool *out) {
+    const json_t *member;
+    const wb_status status = get(object, key, required, where, &member);
+    if (status != WB_OK || !member) {
+        return status;
+    }
+    if (!json_is_boolean(member)) {
+        return wrong_type(member, key, where, "true or false");
+    }
+    *out = json_is_true(member);
+    return WB_OK;
+}
+
+wb_status wb_json_string(const json_t *object, const char *key, bool required, const char *where,
+                         const char **out) {
+    const json_t *member;
+    const wb_status status = get(object, key, required, where, &member);
+    if (status != WB_OK || !member) {
+        return status;
+    }
+    if (!json_is_string(member)) {
+        return wrong_type(member, key, where, "a string");
+    }
+    *out = json_string_value(member);
+    return WB_OK;
+}
+
+wb_status wb_json_write(const json_t *value, const char *path) {
+    wb_status status = WB_OK;
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    WB_CHECK(text, WB_ERR_MEMORY, "%s: no memory to write it", path);
+    WB_TRY(wb_file_write(path, text, strlen(text)));
+done:
+    free(text);
+    return status;
+}
