@@ -1,0 +1,27 @@
+/* Distinct strings, numbered in order of first appearance: names that a file repeats on many lines
+ * are kept once. */
+#ifndef WB_INTERNER_H
+#define WB_INTERNER_H
+
+#include "id_index.h"
+#include "status.h"
+
+#include <stdint.h>
+
+typedef struct wb_interner {
+    char **strings; /* [count], owned */
+    uint64_t *hashes;
+    int64_t count, capacity;
+    wb_id_index index;
+    char **blocks; /* storage of the strings */
+    int64_t block_count;
+    size_t block_left;
+} wb_interner;
+
+/* Local. *number is the string's place in `strings`; it is copied if it is new.
+ * Error: WB_ERR_MEMORY. */
+wb_status wb_interner_add(wb_interner *interner, const char *string, int64_t *number);
+
+void wb_interner_clear(wb_interner *interner);
+
+#endif

@@ -1,0 +1,48 @@
+/* TREC run files: `query Q0 document rank score tag`, one retrieved document a line. Written
+ * durably (a temporary name, fsync, rename), with scores that read back as the same float. */
+#ifndef WB_TREC_RUN_H
+#define WB_TREC_RUN_H
+
+#include "interner.h"
+#include "status.h"
+
+#include <stdint.h>
+
+typedef struct wb_trec_run_writer wb_trec_run_writer;
+
+/* Local. Begins path.tmp. `tag` names the run in column 6.
+ * Errors: WB_ERR_USAGE for a tag that is empty or has blanks; WB_ERR_DISK, WB_ERR_MEMORY. */
+wb_status wb_trec_run_create(wb_trec_run_writer **writer, const char *path, const char *tag);
+
+/* Local. Appends a line; `rank` counts from 1.
+ * Errors: WB_ERR_NUMERIC for a score that is not finite; WB_ERR_INPUT for ids that are empty or
+ * have blanks; WB_ERR_DISK. */
+wb_status wb_trec_run_add(wb_trec_run_writer *writer, const char *query, const char *docid,
+                          int64_t rank, float score);
+
+/* Local. Makes the file appear under its name, whole, and frees the writer in any case.
+ * Error: WB_ERR_DISK; the file that was there before, if any, is then still there. */
+wb_status wb_trec_run_commit(wb_trec_run_writer *writer);
+
+/* Local. Removes what was written and frees the writer (NULL-safe). */
+void wb_trec_run_discard(wb_trec_run_writer *writer);
+
+typedef struct wb_trec_run {
+    char **queries; /* [query_count], distinct, in order of first appearance */
+    int64_t query_count;
+    int64_t *first; /* [query_count + 1], rows of query i are [first[i], first[i + 1]) */
+    int64_t rows;
+    char **docids;                        /* [rows], within a query in file order */
+    float *scores;                        /* [rows] */
+    wb_interner query_names, docid_names; /* own all strings */
+} wb_trec_run;
+
+/* Local. Reads a whole file into `run`, which is overwritten; wb_trec_run_clear frees it. Columns
+ * are parted by any blanks; the rank column is not looked at: scores decide.
+ * Errors: WB_ERR_INPUT with file:line for another number of columns, a score that is no number or
+ * no finite float, NUL or invalid UTF-8, or a document that the query already has (both lines are
+ * named). WB_ERR_MEMORY. */
+wb_status wb_trec_run_read(wb_trec_run *run, const char *path);
+void wb_trec_run_clear(wb_trec_run *run);
+
+#endif
