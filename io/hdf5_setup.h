@@ -1,0 +1,27 @@
+/* HDF5 made fit for a service: no handlers at exit, no printing, no plugins, errors as wb_status.
+ * HDF5 is not thread-safe here: all calls come from the thread that called wb_io_init. */
+#ifndef WB_HDF5_SETUP_H
+#define WB_HDF5_SETUP_H
+
+#include "status.h"
+
+#include <hdf5.h>
+
+/* Local. Once, before anything else in io: prepares HDF5 and ignores SIGXFSZ and SIGPIPE, so that a
+ * full disk is an error and not the end of the process. Error: WB_ERR_INTERNAL. */
+wb_status wb_io_init(void);
+
+/* Local. Sets the error "PATH: WHAT: reason" with the innermost reason on HDF5's stack, and clears
+ * that stack. Returns `code`. */
+wb_status wb_hdf5_error(wb_status code, const char *path, const char *what);
+
+/* For HDF5 calls that say failure with a negative number. Needs `status` and `done:`, as WB_TRY. */
+#define WB_TRY_HDF5(call, code, path)                                                              \
+    do {                                                                                           \
+        if ((call) < 0) {                                                                          \
+            status = wb_hdf5_error((code), (path), #call);                                         \
+            goto done;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+#endif
