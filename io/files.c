@@ -103,29 +103,75 @@ static wb_status sync_parent(const char *path) {
     return wb_folder_sync(dirname(copy));
 }
 
-wb_status wb_file_write(const char *path, const void *data, size_t bytes) {
+wb_status wb_draft_begin(wb_draft *draft, const char *path) {
+    draft->file = -1;
+    const int length = snprintf(draft->temporary, WB_PATH, "%s.tmp", path);
+    if (length <= 0 || length >= WB_PATH) {
+        return WB_ERROR(WB_ERR_USAGE, "path too long: %.200s…; at most %d bytes", path, WB_PATH);
+    }
+    (void)snprintf(draft->path, WB_PATH, "%s", path);
+    draft->file =
+        open(draft->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (draft->file < 0) {
+        return WB_ERROR(WB_ERR_DISK, "%s: cannot create: %s", draft->temporary, strerror(errno));
+    }
+    return WB_OK;
+}
+
+wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes) {
+    return write_all(draft->file, draft->temporary, data, bytes);
+}
+
+static wb_status rename_durably(const char *temporary, const char *path) {
+    if (rename(temporary, path) != 0) {
+        return WB_ERROR(WB_ERR_DISK, "%s: cannot rename to %s: %s", temporary, path,
+                        strerror(errno));
+    }
+    return sync_parent(path);
+}
+
+wb_status wb_draft_commit(wb_draft *draft) {
     wb_status status = WB_OK;
-    char temporary[WB_PATH];
-    int file = -1;
-    const int length = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
-    WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
-    file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    WB_CHECK(file >= 0, WB_ERR_DISK, "%s: cannot create: %s", temporary, strerror(errno));
-    WB_TRY(write_all(file, temporary, data, bytes));
-    WB_CHECK(fsync(file) == 0, WB_ERR_DISK, "%s: fsync: %s", temporary, strerror(errno));
-    const int closed = close(file);
-    file = -1;
-    WB_CHECK(closed == 0, WB_ERR_DISK, "%s: close: %s", temporary, strerror(errno));
-    WB_CHECK(rename(temporary, path) == 0, WB_ERR_DISK, "%s: cannot rename to %s: %s", temporary,
-             path, strerror(errno));
-    WB_TRY(sync_parent(path));
+    WB_CHECK(fsync(draft->file) == 0, WB_ERR_DISK, "%s: fsync: %s", draft->temporary,
+             strerror(errno));
+    const int closed = close(draft->file);
+    draft->file = -1;
+    WB_CHECK(closed == 0, WB_ERR_DISK, "%s: close: %s", draft->temporary, strerror(errno));
+    WB_TRY(rename_durably(draft->temporary, draft->path));
 done:
+    if (status != WB_OK) {
+        (void)unlink(draft->temporary);
+    }
+    return status;
+}
+
+void wb_draft_discard(wb_draft *draft) {
+    if (draft->file >= 0) {
+        (void)close(draft->file);
+        (void)unlink(draft->temporary);
+        draft->file = -1;
+    }
+}
+
+wb_status wb_file_publish(const char *temporary, const char *path) {
+    const int file = open(temporary, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const bool synced = file >= 0 && fsync(file) == 0;
+    const int why = errno;
     if (file >= 0) {
         (void)close(file);
     }
-    if (status != WB_OK && length > 0 && length < WB_PATH) {
-        (void)unlink(temporary);
-    }
+    return synced ? rename_durably(temporary, path)
+                  : WB_ERROR(WB_ERR_DISK, "%s: cannot sync: %s", temporary, strerror(why));
+}
+
+wb_status wb_file_write(const char *path, const void *data, size_t bytes) {
+    wb_status status = WB_OK;
+    wb_draft draft = WB_DRAFT_NONE;
+    WB_TRY(wb_draft_begin(&draft, path));
+    WB_TRY(wb_draft_append(&draft, data, bytes));
+    WB_TRY(wb_draft_commit(&draft));
+done:
+    wb_draft_discard(&draft);
     return status;
 }
 
@@ -172,6 +218,36 @@ wb_status wb_folder_sync(const char *path) {
     }
     return synced ? WB_OK
                   : WB_ERROR(WB_ERR_DISK, "%s: cannot sync this folder: %s", path, strerror(why));
+}
+
+/* For file systems that cannot exchange two names: the old folder steps aside first. */
+static wb_status replace_in_two_moves(const char *temporary, const char *path, const char *aside) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_folder_remove(aside));
+    WB_CHECK(rename(path, aside) == 0, WB_ERR_DISK, "%s: cannot rename to %s: %s", path, aside,
+             strerror(errno));
+    WB_TRY(rename_durably(temporary, path));
+    WB_TRY(wb_folder_remove(aside));
+done:
+    return status;
+}
+
+wb_status wb_folder_publish(const char *temporary, const char *path) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_folder_sync(temporary));
+    if (!wb_path_is_folder(path)) {
+        WB_TRY(rename_durably(temporary, path));
+    } else if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
+        WB_TRY(sync_parent(path));
+        WB_TRY(wb_folder_remove(temporary));
+    } else {
+        char aside[WB_PATH];
+        const int length = snprintf(aside, sizeof(aside), "%s.old.tmp", path);
+        WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
+        WB_TRY(replace_in_two_moves(temporary, path, aside));
+    }
+done:
+    return status;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place) {

@@ -23,6 +23,26 @@ wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes)
 /* Local. Reads exactly `bytes` at `offset` of an open file. Error: WB_ERR_INPUT, with `path`. */
 wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data, size_t bytes);
 
+/* A file being written: what stands under `path` is untouched until wb_draft_commit. */
+typedef struct wb_draft {
+    int file; /* -1: none open */
+    char path[WB_PATH];
+    char temporary[WB_PATH]; /* path.tmp */
+} wb_draft;
+
+/* Local. Begin path.tmp; append; then fsync, rename to `path`, fsync the folder. Discard removes
+ * what was begun and does nothing after a commit, or on a draft of WB_DRAFT_NONE. Error:
+ * WB_ERR_DISK; the draft is then still to be discarded. */
+#define WB_DRAFT_NONE                                                                              \
+    { .file = -1 }
+wb_status wb_draft_begin(wb_draft *draft, const char *path);
+wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes);
+wb_status wb_draft_commit(wb_draft *draft);
+void wb_draft_discard(wb_draft *draft);
+
+/* Local. Gives a finished file, written by other means, its name, durably. Error: WB_ERR_DISK. */
+wb_status wb_file_publish(const char *temporary, const char *path);
+
 /* Local. Writes path.tmp, fsyncs, renames to path, fsyncs the folder: afterwards the file is there
  * whole, or what was there before still is. Error: WB_ERR_DISK. */
 wb_status wb_file_write(const char *path, const void *data, size_t bytes);
@@ -36,6 +56,11 @@ wb_status wb_folder_make(const char *path);
 
 /* Local. Flushes a folder's entries to disk. Error: WB_ERR_DISK. */
 wb_status wb_folder_sync(const char *path);
+
+/* Local. Gives a finished folder its name, durably; a folder that had the name is replaced in one
+ * move where the file system can, and removed. What is in it must be on disk. Error: WB_ERR_DISK.
+ */
+wb_status wb_folder_publish(const char *temporary, const char *path);
 
 /* Local. Removes a folder and all in it; links are removed, not followed. Error: WB_ERR_DISK. */
 wb_status wb_folder_remove(const char *path);

@@ -34,6 +34,8 @@ enum { WB_SAFETENSORS_RANK = 8 };
     X(F8_E5M2, 8)                                                                                  \
     X(F8_E4M3, 8)                                                                                  \
     X(F8_E8M0, 8)                                                                                  \
+    X(F8_E4M3FNUZ, 8)                                                                              \
+    X(F8_E5M2FNUZ, 8)                                                                              \
     X(F16, 16)                                                                                     \
     X(BF16, 16)                                                                                    \
     X(F32, 32)                                                                                     \
