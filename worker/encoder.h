@@ -1,0 +1,62 @@
+/* Encoders: text as tokens in, one representation per sequence out, and the way back.
+ *
+ * An encoder owns no numbers. Parameters and gradients are flat arrays laid out by its tensor
+ * table; what a backward pass needs is a tape in the caller's arena. So a chunk can be encoded with
+ * its tape kept, or encoded without and once more later: the same function with the same masks.
+ */
+#ifndef WB_ENCODER_H
+#define WB_ENCODER_H
+
+#include "arena.h"
+#include "encoder_spec.h"
+#include "packed.h"
+#include "tensor.h"
+
+typedef struct wb_encoder wb_encoder;
+typedef struct wb_tape wb_tape; /* what one forward pass keeps for its backward pass */
+
+/* Randomness of one pass: none where `active` is false (evaluation). */
+typedef struct wb_pass {
+    bool active;
+    uint64_t seed; /* run.seed */
+    uint32_t step; /* optimizer step */
+} wb_pass;
+
+/* Local. Errors: WB_ERR_CONFIG where the numbers of the spec do not fit together. */
+wb_status wb_encoder_create(wb_encoder **encoder, const wb_encoder_spec *spec);
+void wb_encoder_destroy(wb_encoder *encoder);
+
+/* Local. Names, shapes and offsets of the parameters. Borrowed from the encoder. */
+const wb_tensor_table *wb_encoder_table(const wb_encoder *encoder);
+
+/* Local. First values: normal(0, 0.02) for BERT, normal(0, 1 / sqrt(H)) for static tables, 1 and 0
+ * for layer norms and biases; a function of the seed only. params [total] filled. */
+void wb_encoder_init(const wb_encoder *encoder, float *params, uint64_t seed);
+
+/* Local. Arena bytes that a forward pass takes while it runs, that it keeps as its tape, and that
+ * a backward pass takes while it runs, for a chunk of this many tokens and sequences. */
+typedef struct wb_encoder_memory {
+    size_t forward, tape, backward;
+} wb_encoder_memory;
+wb_encoder_memory wb_encoder_bytes(const wb_encoder *encoder, int64_t tokens, int64_t sequences);
+
+/* Local. Encodes a chunk.
+ *   reps [n, H]       filled
+ *   tape              where not NULL: filled, lives in `arena` until the caller's mark is released
+ *   params [total]    borrowed, by the tape too, and not to change before its backward pass
+ *   chunk             ids within the vocabulary, sequences within `positions`; borrowed, by the
+ * tape too examples [n]      number of each sequence in the global batch; borrowed, by the tape too
+ * Without a tape everything taken from `arena` is given back. Error: WB_ERR_MEMORY. */
+wb_status wb_encoder_forward(const wb_encoder *encoder, float *reps, wb_tape **tape,
+                             const float *params, const wb_packed *chunk, const uint32_t *examples,
+                             const wb_pass *pass, wb_arena *arena);
+
+/* Local. dreps [n, H] is the loss's gradient of each representation; grads [total] is added to.
+ * Error: WB_ERR_MEMORY. */
+wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const float *params,
+                              wb_tape *tape, const float *dreps, wb_arena *arena);
+
+/* Local. Floating-point operations of matrix products of one forward pass over these sequences. */
+double wb_encoder_flops(const wb_encoder *encoder, const wb_packed *packed);
+
+#endif

@@ -1,0 +1,33 @@
+/* What each kind of encoder implements; seen by encoder.c and the kinds only. */
+#ifndef WB_ENCODER_KIND_H
+#define WB_ENCODER_KIND_H
+
+#include "encoder.h"
+#include "ops.h"
+
+typedef struct wb_encoder_kind_ops {
+    wb_status (*check)(const wb_encoder_spec *spec);
+    wb_status (*declare)(const wb_encoder_spec *spec, wb_tensor_table *table);
+    wb_encoder_memory (*bytes)(const wb_encoder_spec *spec, int64_t tokens);
+
+    /* y [n, H] filled with pooled rows; *kept is the kind's own tape, or NULL where `keep` is false
+     */
+    wb_status (*forward)(const wb_encoder *encoder, float *y, void **kept, bool keep,
+                         const float *params, const wb_chunk *chunk, const wb_pass *pass,
+                         wb_arena *arena);
+    /* dy [n, H] is the gradient of the pooled rows */
+    wb_status (*backward)(const wb_encoder *encoder, float *grads, const float *params, void *kept,
+                          const float *dy, const wb_chunk *chunk, const wb_pass *pass,
+                          wb_arena *arena);
+    double (*flops)(const wb_encoder_spec *spec, const wb_packed *packed);
+} wb_encoder_kind_ops;
+
+struct wb_encoder {
+    wb_encoder_spec spec;
+    wb_tensor_table table;
+    const wb_encoder_kind_ops *kind;
+};
+
+extern const wb_encoder_kind_ops wb_bert_ops, wb_static_ops;
+
+#endif

@@ -1,0 +1,44 @@
+/* OpenBLAS behind one call. */
+#include "gemm.h"
+
+#include "units.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+void wb_gemm(float *c, int64_t ldc, const float *a, int64_t lda, wb_transpose a_form,
+             const float *b, int64_t ldb, wb_transpose b_form, int64_t m, int64_t n, int64_t k,
+             float alpha, float beta) {
+    if (m == 0 || n == 0 || (k == 0 && beta == 1.0f)) {
+        return;
+    }
+    cblas_sgemm(CblasRowMajor, a_form == WB_TRANSPOSED ? CblasTrans : CblasNoTrans,
+                b_form == WB_TRANSPOSED ? CblasTrans : CblasNoTrans, wb_int(m), wb_int(n),
+                wb_int(k), alpha, a, wb_int(lda), b, wb_int(ldb), beta, c, wb_int(ldc));
+}
+
+const char *wb_gemm_library(void) {
+    static char text[256];
+    (void)snprintf(text, sizeof(text), "%s, kernels for %s", openblas_get_config(),
+                   openblas_get_corename());
+    return text;
+}
+
+int wb_threads(void) {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+int wb_thread(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}

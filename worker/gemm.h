@@ -1,0 +1,24 @@
+/* Matrix products: the only file that calls BLAS. Row-major throughout. */
+#ifndef WB_GEMM_H
+#define WB_GEMM_H
+
+#include <stdint.h>
+
+typedef enum wb_transpose { WB_PLAIN, WB_TRANSPOSED } wb_transpose;
+
+/* Local. c = alpha * op(a) op(b) + beta * c, op(a) [m, k], op(b) [k, n], c [m, n]; lda, ldb and ldc
+ * are the row lengths of the arrays as stored. c is filled (added to where beta is 1). */
+void wb_gemm(float *c, int64_t ldc, const float *a, int64_t lda, wb_transpose a_form,
+             const float *b, int64_t ldb, wb_transpose b_form, int64_t m, int64_t n, int64_t k,
+             float alpha, float beta);
+
+/* Local. What the BLAS library says of itself: its processor path and version. */
+const char *wb_gemm_library(void);
+
+/* Local. Threads used by kernels of this rank; set by OMP_NUM_THREADS. */
+int wb_threads(void);
+
+/* Local. This thread's number inside a parallel loop, 0 outside. */
+int wb_thread(void);
+
+#endif

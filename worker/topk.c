@@ -1,0 +1,92 @@
+/* Blocked products and heaps. */
+#include "topk.h"
+
+#include "gemm.h"
+
+#include <stdlib.h>
+
+enum { QUERIES = 64, ROWS = 512 };
+
+static void sift_down(wb_hit *heap, int64_t count, int64_t at) {
+    for (;;) {
+        int64_t worst = at;
+        for (int64_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++) {
+            if (wb_hit_before(heap[worst], heap[child])) {
+                worst = child;
+            }
+        }
+        if (worst == at) {
+            return;
+        }
+        const wb_hit swap = heap[at];
+        heap[at] = heap[worst];
+        heap[worst] = swap;
+        at = worst;
+    }
+}
+
+void wb_topk_add(wb_hit *heap, int64_t *count, int64_t k, wb_hit hit) {
+    if (*count == k) {
+        if (k > 0 && wb_hit_before(hit, heap[0])) {
+            heap[0] = hit;
+            sift_down(heap, k, 0);
+        }
+        return;
+    }
+    int64_t at = (*count)++;
+    heap[at] = hit;
+    while (at > 0 && wb_hit_before(heap[(at - 1) / 2], heap[at])) {
+        const wb_hit swap = heap[at];
+        heap[at] = heap[(at - 1) / 2];
+        heap[(at - 1) / 2] = swap;
+        at = (at - 1) / 2;
+    }
+}
+
+static int compare_hits(const void *a, const void *b) {
+    const wb_hit *x = a, *y = b;
+    return wb_hit_before(*x, *y) ? -1 : (wb_hit_before(*y, *x) ? 1 : 0);
+}
+
+void wb_topk_sort(wb_hit *heap, int64_t count) {
+    qsort(heap, (size_t)count, sizeof(*heap), compare_hits);
+}
+
+/* Scores of one query over a tile; most rows fail the first comparison. */
+static void fold_scores(wb_hit *heap, int64_t *count, const float *scores, int64_t m, int64_t k,
+                        int64_t first) {
+    for (int64_t j = 0; j < m; j++) {
+        if (*count < k || scores[j] >= heap[0].score) {
+            wb_topk_add(heap, count, k, (wb_hit){.score = scores[j], .row = first + j});
+        }
+    }
+}
+
+static void fold_tile(wb_hit *hits, int64_t *counts, const float *queries, const float *rows,
+                      int64_t n, int64_t m, int64_t d, int64_t k, int64_t first, float *scores) {
+    for (int64_t row = 0; row < m; row += ROWS) {
+        const int64_t columns = m - row < ROWS ? m - row : ROWS;
+        wb_gemm(scores, columns, queries, d, WB_PLAIN, rows + row * d, d, WB_TRANSPOSED, n, columns,
+                d, 1.0f, 0.0f);
+        for (int64_t i = 0; i < n; i++) {
+            fold_scores(hits + i * k, &counts[i], scores + i * columns, columns, k, first + row);
+        }
+    }
+}
+
+wb_status wb_topk_fold(wb_hit *hits, int64_t *counts, const float *queries, const float *rows,
+                       int64_t n, int64_t m, int64_t d, int64_t k, int64_t first, wb_arena *arena) {
+    wb_status status = WB_OK;
+    const size_t mark = wb_arena_mark(arena);
+    float *scores;
+    WB_TRY(wb_arena_floats(arena, (int64_t)wb_threads() * QUERIES * ROWS, &scores));
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t i = 0; i < n; i += QUERIES) {
+        float *mine = scores + (int64_t)wb_thread() * QUERIES * ROWS;
+        fold_tile(hits + i * k, counts + i, queries + i * d, rows,
+                  n - i < QUERIES ? n - i : QUERIES, m, d, k, first, mine);
+    }
+done:
+    wb_arena_release(arena, mark);
+    return status;
+}
