@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
-                        int64_t first_line) {
+static wb_status parse(json_t **value, const char *text, size_t bytes, size_t flags,
+                       const char *where, int64_t first_line) {
     json_error_t error;
-    *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, &error);
     if (!*value) {
         return WB_ERROR(WB_ERR_INPUT, "%s:%lld:%d: not valid JSON: %s", where,
                         (long long)(first_line + error.line - 1), error.column, error.text);
@@ -17,15 +17,28 @@ wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const ch
     return WB_OK;
 }
 
-wb_status wb_json_read(json_t **value, const char *path, size_t cap) {
+wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
+                        int64_t first_line) {
+    return parse(value, text, bytes, 0, where, first_line);
+}
+
+static wb_status read_file(json_t **value, const char *path, size_t cap, size_t flags) {
     wb_status status = WB_OK;
     char *text = NULL;
     size_t bytes = 0;
     WB_TRY(wb_file_read(path, cap, &text, &bytes));
-    WB_TRY(wb_json_parse(value, text, bytes, path, 1));
+    WB_TRY(parse(value, text, bytes, flags, path, 1));
 done:
     free(text);
     return status;
+}
+
+wb_status wb_json_read(json_t **value, const char *path, size_t cap) {
+    return read_file(value, path, cap, 0);
+}
+
+wb_status wb_json_read_reals(json_t **value, const char *path, size_t cap) {
+    return read_file(value, path, cap, JSON_DECODE_INT_AS_REAL);
 }
 
 static const char *type_name(const json_t *value) {

@@ -18,6 +18,10 @@ wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const ch
 /* Local. Parses a whole file of at most `cap` bytes. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_json_read(json_t **value, const char *path, size_t cap);
 
+/* Local. The same with every number as a real: for files that hold whole numbers beyond 64 bits,
+ * such as the model_max_length of 10^30 in tokenizer_config.json. */
+wb_status wb_json_read_reals(json_t **value, const char *path, size_t cap);
+
 /* Local. Members of an object. A missing member keeps *out as it is (the default) unless it is
  * required; null counts as missing. Wrong type or out of range: WB_ERR_INPUT with `where`, key,
  * what was found and what is allowed. Strings are borrowed from `object`. */
