@@ -1,0 +1,101 @@
+/* MPI's beginning and end, and agreement. */
+#include "comm.h"
+
+#include "comm_private.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+wb_status wb_mpi_check(int result, const char *call, const char *file, int line) {
+    if (result == MPI_SUCCESS) {
+        return WB_OK;
+    }
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    int length = 0;
+    (void)MPI_Error_string(result, text, &length);
+    return wb_error_set(WB_ERR_MPI, file, line, "%s failed: %s", call, text);
+}
+
+wb_status wb_comm_create(wb_comm **comm, int *argc, char ***argv) {
+    wb_status status = WB_OK;
+    MPI_Comm shared = MPI_COMM_NULL;
+    int provided;
+    wb_comm *made = calloc(1, sizeof(*made));
+    WB_CHECK(made, WB_ERR_MEMORY, "no memory for the communicator");
+    WB_TRY_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    WB_TRY_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    WB_CHECK(provided >= MPI_THREAD_FUNNELED, WB_ERR_MPI,
+             "this MPI library has no thread support (MPI_THREAD_FUNNELED)");
+    made->mpi = MPI_COMM_WORLD;
+    WB_TRY_MPI(MPI_Comm_rank(made->mpi, &made->rank));
+    WB_TRY_MPI(MPI_Comm_size(made->mpi, &made->world));
+    WB_TRY_MPI(
+        MPI_Comm_split_type(made->mpi, MPI_COMM_TYPE_SHARED, made->rank, MPI_INFO_NULL, &shared));
+    WB_TRY_MPI(MPI_Comm_size(shared, &made->local_world));
+    WB_TRY_MPI(MPI_Comm_free(&shared));
+    *comm = made;
+    made = NULL;
+done:
+    free(made);
+    return status;
+}
+
+void wb_comm_destroy(wb_comm *comm) {
+    if (comm) {
+        (void)MPI_Finalize();
+        free(comm);
+    }
+}
+
+int wb_comm_rank(const wb_comm *comm) {
+    return comm->rank;
+}
+
+int wb_comm_world(const wb_comm *comm) {
+    return comm->world;
+}
+
+int wb_comm_local_world(const wb_comm *comm) {
+    return comm->local_world;
+}
+
+const char *wb_comm_library(void) {
+    static char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    (void)MPI_Get_library_version(text, &length);
+    text[strcspn(text, ",\n")] = '\0';
+    return text;
+}
+
+_Noreturn void wb_comm_abort(int exit_code) {
+    (void)MPI_Abort(MPI_COMM_WORLD, exit_code);
+    abort();
+}
+
+wb_status wb_agree(wb_comm *comm, wb_status mine) {
+    wb_status status = WB_OK;
+    /* the lowest failed rank, and how many failed */
+    int lowest = mine == WB_OK ? INT_MAX : comm->rank, failed = mine == WB_OK ? 0 : 1;
+    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, comm->mpi));
+    if (lowest == INT_MAX) {
+        return WB_OK;
+    }
+    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_SUM, comm->mpi));
+    struct {
+        int status;
+        char message[2048];
+    } spoken = {.status = (int)mine};
+    if (failed == comm->world || comm->world == 1) {
+        (void)snprintf(spoken.message, sizeof(spoken.message), "%s", wb_error_message());
+    } else {
+        (void)snprintf(spoken.message, sizeof(spoken.message), "rank %d: %s", comm->rank,
+                       wb_error_message());
+    }
+    WB_TRY_MPI(MPI_Bcast(&spoken, (int)sizeof(spoken), MPI_BYTE, lowest, comm->mpi));
+    wb_error_replace(spoken.message);
+    status = (wb_status)spoken.status;
+done:
+    return status;
+}

@@ -1,0 +1,49 @@
+/* The ranks of a job and how they come to one mind.
+ *
+ * A rank never leaves alone: whoever may have failed in local work asks wb_agree before the next
+ * collective call, and all ranks then go on or stop together, with one message.
+ */
+#ifndef WB_COMM_H
+#define WB_COMM_H
+
+#include "status.h"
+
+#include <stdint.h>
+
+typedef struct wb_comm wb_comm;
+
+/* Collective over all processes; the first call of the program. Error: WB_ERR_MPI. */
+wb_status wb_comm_create(wb_comm **comm, int *argc, char ***argv);
+
+/* Collective; the last call of the program. */
+void wb_comm_destroy(wb_comm *comm);
+
+/* Local. */
+int wb_comm_rank(const wb_comm *comm);
+int wb_comm_world(const wb_comm *comm);
+int wb_comm_local_world(const wb_comm *comm); /* ranks that share this rank's memory */
+
+/* Local. Name and version of the MPI library. */
+const char *wb_comm_library(void);
+
+/* Local. Ends all ranks at once: only where a rank cannot reach the others' next collective. */
+_Noreturn void wb_comm_abort(int exit_code);
+
+/* Collective. WB_OK if every rank brings WB_OK; otherwise every rank gets the status and the
+ * message of the lowest rank that failed ("rank R: …" where not all ranks failed). */
+wb_status wb_agree(wb_comm *comm, wb_status status);
+
+/* Collective. Ends in wb_agree: for a local call just before a collective one. */
+#define WB_TRY_ALL(comm, call)                                                                     \
+    do {                                                                                           \
+        status = (call);                                                                           \
+        if (status != WB_OK) {                                                                     \
+            (void)wb_error_trace(status, #call, __FILE__, __LINE__);                               \
+        }                                                                                          \
+        status = wb_agree((comm), status);                                                         \
+        if (status != WB_OK) {                                                                     \
+            goto done;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+#endif

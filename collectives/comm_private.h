@@ -1,0 +1,25 @@
+/* What the files of collectives share: the communicator and checked MPI calls. */
+#ifndef WB_COMM_PRIVATE_H
+#define WB_COMM_PRIVATE_H
+
+#include "comm.h"
+
+#include <mpi.h>
+
+struct wb_comm {
+    MPI_Comm mpi;
+    int rank, world, local_world;
+};
+
+/* Local. Turns an MPI result into a status with MPI's own text. */
+wb_status wb_mpi_check(int result, const char *call, const char *file, int line);
+
+#define WB_TRY_MPI(call)                                                                           \
+    do {                                                                                           \
+        status = wb_mpi_check((call), #call, __FILE__, __LINE__);                                  \
+        if (status != WB_OK) {                                                                     \
+            goto done;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+#endif

@@ -1,0 +1,35 @@
+/* What ranks exchange in a step and around it. All sizes are 64-bit; pieces are cut to what MPI's
+ * int counts can say. */
+#ifndef WB_EXCHANGE_H
+#define WB_EXCHANGE_H
+
+#include "comm.h"
+
+/* Collective. Every rank gets the rows of all ranks, in order of rank.
+ *   all [firsts[K], width]              filled
+ *   mine [firsts[r + 1] - firsts[r], width], rank r's rows; may be empty
+ *   firsts [K + 1]                      first row of each rank, the same on every rank
+ * Error: WB_ERR_MPI. */
+wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int64_t *firsts,
+                         int64_t width);
+
+/* Collective. values [count] becomes the sum over ranks, the same bits on every rank.
+ * Error: WB_ERR_MPI. */
+wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count);
+
+/* Collective. Least, mean and most over ranks of each of values [count]: filled.
+ * Error: WB_ERR_MPI. */
+wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *most,
+                           const double *values, int count);
+
+/* Collective. values [count] becomes the sum over ranks. Error: WB_ERR_MPI. */
+wb_status wb_reduce_counts(wb_comm *comm, int64_t *values, int count);
+
+/* Collective. Rank 0's bytes reach every rank. Error: WB_ERR_MPI. */
+wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes);
+
+/* Collective. Rank 0 gets the bytes of all ranks, in order of rank, in memory that it owns (free);
+ * on other ranks *all is NULL. sizes [K] is filled on rank 0. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */
+wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine, int64_t bytes);
+
+#endif
