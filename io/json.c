@@ -148,7 +148,8 @@ wb_status wb_json_string(const json_t *object, const char *key, bool required, c
 
 wb_status wb_json_write(const json_t *value, const char *path) {
     wb_status status = WB_OK;
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    /* 15 digits give back any decimal fraction a person wrote as it was written */
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     WB_CHECK(text, WB_ERR_MEMORY, "%s: no memory to write it", path);
     WB_TRY(wb_file_write(path, text, strlen(text)));
 done:
