@@ -1,0 +1,102 @@
+/* Order of rows, and from rows to tokens. */
+#include "batch.h"
+
+#include "rng.h"
+#include "token_block.h"
+
+#include <stdlib.h>
+
+wb_status wb_batch_plan_create(wb_batch_plan *plan, uint64_t seed, int64_t rows, int64_t size) {
+    wb_status status = WB_OK;
+    *plan = (wb_batch_plan){.seed = seed, .rows = rows, .size = size, .epoch = -1};
+    WB_CHECK(size <= rows, WB_ERR_CONFIG,
+             "batch.size = %lld, but the data has %lld training rows; choose a smaller batch",
+             (long long)size, (long long)rows);
+    plan->steps_per_epoch = rows / size;
+    plan->order = malloc((size_t)rows * sizeof(*plan->order));
+    WB_CHECK(plan->order, WB_ERR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
+done:
+    return status;
+}
+
+void wb_batch_plan_destroy(wb_batch_plan *plan) {
+    free(plan->order);
+    *plan = (wb_batch_plan){0};
+}
+
+/* Fisher and Yates, drawn from (seed, epoch, place). */
+static void shuffle(wb_batch_plan *plan, int64_t epoch) {
+    for (int64_t i = 0; i < plan->rows; i++) {
+        plan->order[i] = i;
+    }
+    for (int64_t i = plan->rows - 1; i > 0; i--) {
+        const wb_rng_key key = {.seed = plan->seed,
+                                .step = (uint32_t)epoch,
+                                .example = (uint32_t)(i >> 32),
+                                .site = wb_rng_site(WB_RNG_SHUFFLE, 0)};
+        const int64_t j = (int64_t)wb_rng_below((uint64_t)i + 1, key, (uint32_t)i);
+        const int64_t swap = plan->order[i];
+        plan->order[i] = plan->order[j];
+        plan->order[j] = swap;
+    }
+    plan->epoch = epoch;
+}
+
+const int64_t *wb_batch_plan_rows(wb_batch_plan *plan, int64_t step, int64_t *epoch) {
+    *epoch = step / plan->steps_per_epoch;
+    if (*epoch != plan->epoch) {
+        shuffle(plan, *epoch);
+    }
+    return plan->order + step % plan->steps_per_epoch * plan->size;
+}
+
+/* The rows that one rank reads. */
+typedef struct row_source {
+    const wb_data_set *data;
+    const int64_t *rows;
+    int64_t epoch, group;
+} row_source;
+
+static wb_status read_row(const void *context, int64_t i, wb_text *texts) {
+    const row_source *from = context;
+    return wb_data_set_read(from->data, from->rows[i], from->epoch, from->group - 1, texts, NULL);
+}
+
+static wb_token_source source_of(const wb_batch_shape *shape, const wb_model *model,
+                                 const row_source *rows) {
+    return (wb_token_source){.read = read_row,
+                             .context = rows,
+                             .model = model,
+                             .group = shape->group,
+                             .first_tokens = shape->query_tokens,
+                             .other_tokens = shape->passage_tokens};
+}
+
+size_t wb_batch_bytes(const wb_batch_shape *shape, int64_t n) {
+    const wb_token_source source = source_of(shape, NULL, NULL);
+    return wb_token_block_bytes(&source, n) +
+           wb_arena_rounded((size_t)(n * (1 + shape->group)) * sizeof(uint32_t));
+}
+
+wb_status wb_batch_read(wb_batch *batch, const wb_data_set *data, const wb_model *model,
+                        const wb_batch_shape *shape, const int64_t *rows, int64_t epoch, int64_t B,
+                        int64_t first, int64_t n, wb_arena *arena) {
+    wb_status status = WB_OK;
+    const row_source from = {.data = data, .rows = rows, .epoch = epoch, .group = shape->group};
+    const wb_token_source source = source_of(shape, model, &from);
+    const int64_t group = shape->group;
+    void *block = NULL;
+    *batch = (wb_batch){.first = first, .n = n, .group = group};
+    WB_TRY(wb_token_block_read(&batch->packed, &source, n, arena));
+    WB_TRY(wb_arena_take(arena, (size_t)batch->packed.n * sizeof(uint32_t), &block));
+    uint32_t *examples = block;
+    for (int64_t i = 0; i < n; i++) {
+        examples[i] = (uint32_t)(first + i);
+        for (int64_t k = 0; k < group; k++) {
+            examples[n + i * group + k] = (uint32_t)(B + (first + i) * group + k);
+        }
+    }
+    batch->examples = examples;
+done:
+    return status;
+}

@@ -1,0 +1,64 @@
+/* Batches: which rows make up a step, which of them are this rank's, and their tokens.
+ *
+ * The global batch of a step is a function of (seed, step, batch.size, rows of the data) and of
+ * nothing else. Rows are shuffled anew each epoch; a tail shorter than a batch waits for another
+ * epoch's shuffle. Rank r of K encodes rows [B r / K, B (r + 1) / K) of the batch: shares may
+ * differ by one row, and be empty.
+ */
+#ifndef WB_BATCH_H
+#define WB_BATCH_H
+
+#include "arena.h"
+#include "data_set.h"
+#include "model.h"
+#include "packed.h"
+
+typedef struct wb_batch_plan {
+    uint64_t seed;
+    int64_t rows;            /* training rows in the data */
+    int64_t size;            /* B */
+    int64_t steps_per_epoch; /* rows / B */
+    int64_t epoch;           /* whose order is held, -1 before the first */
+    int64_t *order;          /* [rows], owned */
+} wb_batch_plan;
+
+/* Local. Errors: WB_ERR_CONFIG where the data has fewer rows than a batch; WB_ERR_MEMORY. */
+wb_status wb_batch_plan_create(wb_batch_plan *plan, uint64_t seed, int64_t rows, int64_t size);
+void wb_batch_plan_destroy(wb_batch_plan *plan);
+
+/* Local. The B rows of a step, in the order of the batch, and the epoch they belong to. Borrowed
+ * until the next call. */
+const int64_t *wb_batch_plan_rows(wb_batch_plan *plan, int64_t step, int64_t *epoch);
+
+/* Local. First row of the batch that rank r encodes; r == K gives B. */
+static inline int64_t wb_batch_share(int64_t batch, int rank, int world) {
+    return (int64_t)((__int128)batch * rank / world);
+}
+
+/* How texts become tokens. */
+typedef struct wb_batch_shape {
+    int64_t group;          /* passages per query */
+    int64_t query_tokens;   /* longest query */
+    int64_t passage_tokens; /* longest passage */
+} wb_batch_shape;
+
+/* One rank's part of a batch: its n queries, then their n * group passages, query by query. */
+typedef struct wb_batch {
+    int64_t first, n;         /* queries [first, first + n) of the global batch */
+    int64_t group;            /* passages per query */
+    wb_packed packed;         /* n * (1 + group) sequences */
+    const uint32_t *examples; /* number of each sequence in the global batch: queries 0 .. B - 1,
+                                 then passages; names its dropout masks */
+} wb_batch;
+
+/* Local. Reads and tokenizes this rank's rows into `arena`.
+ *   rows [n]   rows of the data set for queries first .. first + n of a batch of B
+ * Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_batch_read(wb_batch *batch, const wb_data_set *data, const wb_model *model,
+                        const wb_batch_shape *shape, const int64_t *rows, int64_t epoch, int64_t B,
+                        int64_t first, int64_t n, wb_arena *arena);
+
+/* Local. Arena bytes that wb_batch_read may take for n rows. */
+size_t wb_batch_bytes(const wb_batch_shape *shape, int64_t n);
+
+#endif

@@ -1,0 +1,75 @@
+/* widebatch export: a run's newest checkpoint as a sentence-transformers folder. */
+#include "checkpoint.h"
+#include "commands.h"
+#include "config_file.h"
+#include "files.h"
+#include "log.h"
+#include "model.h"
+
+enum { RUN, OUTPUT };
+const wb_flag wb_export_flags[] = {
+    [RUN] = {"run", WB_FLAG_REQUIRED, "RUN_DIR", NULL, "run folder with checkpoints"},
+    [OUTPUT] = {"output", WB_FLAG_REQUIRED, "DIR", NULL, "folder to write"},
+};
+const int wb_export_flag_count = sizeof(wb_export_flags) / sizeof(wb_export_flags[0]);
+
+static wb_status read_config(wb_config *config, wb_origins **origins, const char *run) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    WB_TRY(wb_options_defaults(config, origins));
+    WB_TRY(wb_path_join(path, run, "config.yaml"));
+    WB_TRY(wb_config_file_read(config, *origins, path));
+done:
+    return status;
+}
+
+static wb_status read_parameters(wb_model *model, const wb_config *config, const char *run,
+                                 int64_t *step) {
+    wb_status status = WB_OK;
+    wb_checkpoint state = {.table = wb_encoder_table(model->encoder),
+                           .values = model->params,
+                           .config_hash = wb_options_fixed_hash(config)};
+    bool found = false;
+    char rejected[4096] = "";
+    WB_TRY(wb_checkpoint_read_newest(run, &state, &found, rejected, sizeof(rejected)));
+    if (rejected[0] != '\0') {
+        wb_log(WB_LOG_RUN, "NOTE: checkpoints passed over:\n%s", rejected);
+    }
+    WB_CHECK(found, WB_ERR_INPUT, "%s has no checkpoint yet", run);
+    *step = state.step;
+done:
+    return status;
+}
+
+static wb_status write_folder(const wb_model *model, const wb_config *config, int64_t step,
+                              const char *out) {
+    char training[64];
+    (void)snprintf(training, sizeof(training), "Trained with widebatch " WB_VERSION ": step %lld.",
+                   (long long)step);
+    const wb_model_card card = {.name = out,
+                                .similarity = model->folder.spec.normalize ? "cosine" : "dot",
+                                .query_tokens = config->data_max_query_tokens,
+                                .passage_tokens = config->data_max_passage_tokens,
+                                .training = training};
+    return wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
+                                  model->params, model->tokenizer, &card);
+}
+
+wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
+    wb_status status = WB_OK;
+    const char *const run = arguments->values[RUN], *const out = arguments->values[OUTPUT];
+    const bool acts = wb_comm_rank(comm) == 0;
+    wb_config config;
+    wb_origins *origins = NULL;
+    wb_model model = {0};
+    int64_t step = 0;
+    WB_TRY_ALL(comm, read_config(&config, &origins, run));
+    WB_TRY(wb_model_open(&model, &config, comm));
+    WB_TRY_ALL(comm, acts ? read_parameters(&model, &config, run, &step) : WB_OK);
+    WB_TRY_ALL(comm, acts ? write_folder(&model, &config, step, out) : WB_OK);
+    wb_log(WB_LOG_RUN, "exported step %lld to %s", (long long)step, out);
+done:
+    wb_model_close(&model);
+    wb_origins_destroy(origins);
+    return status;
+}

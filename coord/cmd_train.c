@@ -1,0 +1,384 @@
+/* widebatch train: a run from its configuration to its export, or what is left of it. */
+#include "checkpoint.h"
+#include "commands.h"
+#include "config_file.h"
+#include "exchange.h"
+#include "files.h"
+#include "log.h"
+#include "metrics_log.h"
+#include "progress.h"
+#include "retrieval.h"
+#include "run_folder.h"
+#include "step.h"
+#include "units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SET, DRY_RUN, PRINT_CONFIG };
+const wb_flag wb_train_flags[] = {
+    [SET] = {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "set a key; wins over the file"},
+    [DRY_RUN] = {"dry-run", WB_FLAG_SWITCH, NULL, NULL,
+                 "check everything, print the plan, train nothing"},
+    [PRINT_CONFIG] = {"print-config", WB_FLAG_SWITCH, NULL, NULL,
+                      "print the effective configuration with the origin of each value"},
+};
+const int wb_train_flag_count = sizeof(wb_train_flags) / sizeof(wb_train_flags[0]);
+
+void wb_train_help(FILE *out) {
+    wb_config defaults;
+    wb_origins *origins = NULL;
+    if (wb_options_defaults(&defaults, &origins) == WB_OK) {
+        (void)fputs("\nKeys of a configuration, with their defaults, as a file would say them:\n\n",
+                    out);
+        wb_options_write(&defaults, NULL, out);
+    }
+    wb_origins_destroy(origins);
+}
+
+/* A run in progress: what train owns beside the trainer. */
+typedef struct run {
+    wb_config config;
+    wb_origins *origins;
+    wb_comm *comm;
+    wb_trainer trainer;
+    wb_run_folder *folder;   /* rank 0 */
+    wb_metrics_log *metrics; /* rank 0 */
+    wb_measures before, after;
+    bool measured_before;
+} run;
+
+/* ---- Configuration and folder
+ * ------------------------------------------------------------------------------ */
+
+static wb_status read_config(run *r, const wb_arguments *arguments) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_options_defaults(&r->config, &r->origins));
+    if (arguments->positional) {
+        WB_TRY(wb_config_file_read(&r->config, r->origins, arguments->positional));
+    }
+    for (int i = 0; i < arguments->repeats; i++) {
+        WB_TRY(wb_options_assign(&r->config, r->origins, arguments->repeated[i]));
+    }
+done:
+    return status;
+}
+
+static wb_status write_config(const run *r) {
+    wb_status status = WB_OK;
+    char *yaml = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&yaml, &bytes);
+    WB_CHECK(out, WB_ERR_MEMORY, "no memory for config.yaml");
+    wb_options_write(&r->config, r->origins, out);
+    (void)fclose(out);
+    WB_TRY(wb_run_folder_write_config(r->folder, yaml));
+done:
+    free(yaml);
+    return status;
+}
+
+/* Rank 0 owns the folder: lock, log, metrics. */
+static wb_status open_folder(run *r) {
+    wb_status status = WB_OK;
+    char notice[512], path[WB_PATH];
+    const char *const restart = getenv("SLURM_RESTART_COUNT");
+    const wb_run_owner owner = {.job = getenv("SLURM_JOB_ID"),
+                                .restart = restart ? strtoll(restart, NULL, 10) : 0};
+    WB_TRY(wb_run_folder_open(&r->folder, r->config.run_dir, &owner, notice, sizeof(notice)));
+    WB_TRY(wb_path_join(path, r->config.run_dir, "log.txt"));
+    WB_TRY(wb_log_open(path));
+    if (notice[0] != '\0') {
+        wb_log(WB_LOG_RUN, "NOTE: %s", notice);
+    }
+done:
+    return status;
+}
+
+/* ---- Checkpoints
+ * -------------------------------------------------------------------------------------------- */
+
+static wb_checkpoint checkpoint_of(run *r) {
+    wb_trainer *t = &r->trainer;
+    wb_checkpoint state = {
+        .step = t->done,
+        .total_steps = t->optimizer.total_steps,
+        .rows = t->done * t->plan.size,
+        .seed = (uint64_t)r->config.run_seed,
+        .config_hash = wb_options_fixed_hash(&r->config),
+        .finished = t->done >= t->optimizer.total_steps,
+        .table = wb_encoder_table(t->model.encoder),
+        .values = t->model.params,
+        .slots = wb_optimizer_slots(t->optimizer.kind),
+    };
+    for (int i = 0; i < state.slots; i++) {
+        state.slot_names[i] = wb_optimizer_slot_name(t->optimizer.kind, i);
+        state.slot_values[i] = t->slots[i];
+    }
+    return state;
+}
+
+static wb_status write_checkpoint(run *r) {
+    wb_status status = WB_OK;
+    const wb_checkpoint state = checkpoint_of(r);
+    WB_TRY(wb_run_folder_beat(r->folder));
+    WB_TRY(wb_checkpoint_write(r->config.run_dir, &state));
+    WB_TRY(wb_checkpoint_prune(r->config.run_dir, r->config.checkpoint_keep));
+done:
+    return status;
+}
+
+static wb_status save(run *r) {
+    wb_status status = WB_OK;
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_CHECKPOINT);
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_checkpoint(r) : WB_OK);
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
+done:
+    return status;
+}
+
+static wb_status read_checkpoint(run *r, int64_t *step) {
+    wb_status status = WB_OK;
+    wb_checkpoint state = checkpoint_of(r);
+    bool found = false;
+    char rejected[4096] = "";
+    WB_TRY(
+        wb_checkpoint_read_newest(r->config.run_dir, &state, &found, rejected, sizeof(rejected)));
+    if (rejected[0] != '\0') {
+        wb_log(WB_LOG_RUN, "NOTE: checkpoints passed over:\n%s", rejected);
+    }
+    *step = found ? state.step : 0;
+done:
+    return status;
+}
+
+/* Rank 0 reads the newest checkpoint, all ranks receive it. */
+static wb_status resume(run *r) {
+    wb_status status = WB_OK;
+    wb_trainer *t = &r->trainer;
+    const int64_t bytes = (int64_t)wb_float_bytes(wb_encoder_table(t->model.encoder)->total);
+    int64_t step = 0;
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? read_checkpoint(r, &step) : WB_OK);
+    WB_TRY(wb_broadcast(r->comm, &step, (int64_t)sizeof(step)));
+    t->done = step;
+    if (step == 0) {
+        goto done;
+    }
+    WB_TRY(wb_broadcast(r->comm, t->model.params, bytes));
+    for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
+        WB_TRY(wb_broadcast(r->comm, t->slots[i], bytes));
+    }
+    wb_log(WB_LOG_RUN, "continuing %s after step %lld of %lld", r->config.run_dir, (long long)step,
+           (long long)t->optimizer.total_steps);
+done:
+    return status;
+}
+
+/* ---- Evaluation and export
+ * ------------------------------------------------------------------------------------ */
+
+static wb_status write_measures(const wb_measures *measures, const char *path) {
+    wb_status status = WB_OK;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
+    wb_measures_print(measures, out);
+    (void)fclose(out);
+    WB_TRY(wb_file_write(path, text, bytes));
+done:
+    free(text);
+    return status;
+}
+
+static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
+    wb_status status = WB_OK;
+    wb_trainer *t = &r->trainer;
+    char trec[WB_PATH], report[WB_PATH];
+    const long long step = (long long)t->done;
+    WB_TRY(wb_path_join(trec, r->config.run_dir, "eval/step-%lld.trec", step));
+    WB_TRY(wb_path_join(report, r->config.run_dir, "eval/step-%lld.txt", step));
+    const wb_evaluation evaluation = {.folder = r->config.data_eval,
+                                      .split = r->config.data_eval_split,
+                                      .run_path = trec,
+                                      .query_tokens = t->shape.query_tokens,
+                                      .passage_tokens = t->shape.passage_tokens,
+                                      .chunk_tokens = r->config.memory_chunk_tokens,
+                                      .depth = 100};
+    wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
+    WB_TRY(wb_evaluate(measures, &t->model, &evaluation, r->comm, t->chunk_arena));
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_measures(measures, report) : WB_OK);
+    wb_timetable_enter(&t->time, WB_PHASE_OTHER);
+    wb_log(
+        WB_LOG_RUN, "%s training: nDCG@10 %.4f  MRR@10 %.4f  Recall@100 %.4f  (%lld queries of %s)",
+        when, measures->values[WB_MEASURE_ndcg_cut_10], measures->values[WB_MEASURE_mrr_10],
+        measures->values[WB_MEASURE_recall_100], (long long)measures->queries, r->config.data_eval);
+done:
+    return status;
+}
+
+static wb_status export_model(const run *r) {
+    wb_status status = WB_OK;
+    const wb_trainer *t = &r->trainer;
+    char out[WB_PATH], training[2048];
+    const char *const slash = strrchr(r->config.run_dir, '/');
+    (void)snprintf(training, sizeof(training),
+                   "Trained with widebatch " WB_VERSION ": %lld steps of %lld queries, temperature "
+                   "%g, %s at %g, seed %lld.",
+                   (long long)t->done, (long long)r->config.batch_size, r->config.loss_temperature,
+                   r->config.optimizer_name, r->config.optimizer_lr, (long long)r->config.run_seed);
+    const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : r->config.run_dir,
+                                .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
+                                .query_tokens = t->shape.query_tokens,
+                                .passage_tokens = t->shape.passage_tokens,
+                                .training = training};
+    WB_TRY(wb_path_join(out, r->config.run_dir, "export"));
+    WB_TRY(wb_model_folder_export(&t->model.folder, out, wb_encoder_table(t->model.encoder),
+                                  t->model.params, t->model.tokenizer, &card));
+    wb_log(WB_LOG_RUN, "exported %s: load it with SentenceTransformer(\"%s\")", out, out);
+done:
+    return status;
+}
+
+/* ---- The run
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static wb_status log_metrics(run *r, const wb_step_report *report, double seconds) {
+    const wb_metric metrics[] = {
+        wb_metric_number("loss_nats", report->loss),
+        wb_metric_number("learning_rate", report->rate),
+        wb_metric_number("gradient_norm", report->gradient_norm),
+        wb_metric_integer("tokens", report->tokens),
+        wb_metric_integer("kept_tokens", report->kept_tokens),
+        wb_metric_number("step_seconds", seconds),
+        wb_metric_number("pairs_per_second", (double)r->config.batch_size / seconds),
+        wb_metric_number("tokens_per_second", (double)report->tokens / seconds),
+    };
+    return wb_metrics_log_step(r->metrics, r->trainer.done, metrics,
+                               sizeof(metrics) / sizeof(metrics[0]));
+}
+
+static wb_status train_steps(run *r) {
+    wb_status status = WB_OK;
+    wb_trainer *t = &r->trainer;
+    const int64_t total = t->optimizer.total_steps, every = r->config.checkpoint_every;
+    const bool speaks = wb_comm_rank(r->comm) == 0;
+    wb_progress progress;
+    wb_progress_start(&progress, t->done, total, r->config.batch_size);
+    while (t->done < total) {
+        const double began = wb_now();
+        wb_step_report report;
+        WB_TRY(wb_step_run(t, &report));
+        WB_TRY_ALL(r->comm, speaks ? log_metrics(r, &report, wb_now() - began) : WB_OK);
+        wb_progress_step(&progress, t->done, &report);
+        if (t->done == total || (every > 0 && t->done % every == 0)) {
+            WB_TRY(save(r));
+        }
+    }
+done:
+    return status;
+}
+
+static wb_status open_metrics(run *r) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, r->config.run_dir, "metrics.jsonl"));
+    WB_TRY(wb_metrics_log_open(&r->metrics, path, r->trainer.done));
+    WB_TRY(write_config(r));
+done:
+    return status;
+}
+
+static bool is_exported(const run *r) {
+    char path[WB_PATH];
+    return wb_path_join(path, r->config.run_dir, "export/modules.json") == WB_OK &&
+           wb_path_is_file(path);
+}
+
+static void log_gain(const run *r) {
+    static const wb_measure shown[] = {WB_MEASURE_ndcg_cut_10, WB_MEASURE_mrr_10,
+                                       WB_MEASURE_recall_10, WB_MEASURE_recall_100};
+    wb_log(WB_LOG_RUN, "%-14s %10s %10s", "", "before", "after");
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        wb_log(WB_LOG_RUN, "%-14s %10.4f %10.4f", wb_measure_name(shown[i]),
+               r->before.values[shown[i]], r->after.values[shown[i]]);
+    }
+}
+
+static wb_status finish(run *r) {
+    wb_status status = WB_OK;
+    if (r->config.data_eval[0] != '\0') {
+        WB_TRY(evaluate(r, &r->after, "after"));
+    }
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? export_model(r) : WB_OK);
+    WB_TRY(wb_timetable_log(&r->trainer.time, r->comm));
+    if (r->measured_before && r->config.data_eval[0] != '\0') {
+        log_gain(r);
+    }
+done:
+    return status;
+}
+
+static wb_status run_all(run *r) {
+    wb_status status = WB_OK;
+    wb_trainer *t = &r->trainer;
+    const bool speaks = wb_comm_rank(r->comm) == 0;
+    int exported = 0;
+    WB_TRY_ALL(r->comm, speaks ? open_folder(r) : WB_OK);
+    WB_TRY(wb_trainer_open(t, &r->config, r->comm));
+    WB_TRY(resume(r));
+    exported = speaks && is_exported(r);
+    WB_TRY(wb_broadcast(r->comm, &exported, (int64_t)sizeof(exported)));
+    if (t->done >= t->optimizer.total_steps && exported) {
+        wb_log(WB_LOG_RUN,
+               "%s is finished: %lld steps are done and exported; raise batch.steps or "
+               "batch.epochs to go on, or choose another run.dir",
+               r->config.run_dir, (long long)t->done);
+        goto done;
+    }
+    WB_TRY(wb_trainer_log_plan(t));
+    WB_TRY_ALL(r->comm, speaks ? open_metrics(r) : WB_OK);
+    if (r->config.data_eval[0] != '\0' && t->done == 0) {
+        WB_TRY(evaluate(r, &r->before, "before"));
+        r->measured_before = true;
+    }
+    WB_TRY(train_steps(r));
+    WB_TRY(finish(r));
+done:
+    return status;
+}
+
+/* Opens all that a run would open and lays one step's plan, but makes no folder. */
+static wb_status dry_run(run *r) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_trainer_open(&r->trainer, &r->config, r->comm));
+    WB_TRY(wb_trainer_log_plan(&r->trainer));
+    wb_log(WB_LOG_RUN, "dry run: nothing was written");
+done:
+    return status;
+}
+
+wb_status wb_command_train(const wb_arguments *arguments, wb_comm *comm) {
+    wb_status status = WB_OK;
+    run r = {.comm = comm};
+    WB_TRY_ALL(comm, read_config(&r, arguments));
+    if (arguments->values[PRINT_CONFIG]) {
+        if (wb_comm_rank(comm) == 0) {
+            wb_options_write(&r.config, r.origins, stdout);
+        }
+    } else if (arguments->values[DRY_RUN]) {
+        WB_TRY(dry_run(&r));
+    } else {
+        WB_TRY(run_all(&r));
+    }
+done:
+    if (r.metrics) {
+        const wb_status closed = wb_metrics_log_close(r.metrics);
+        status = status == WB_OK ? closed : status;
+    }
+    wb_run_folder_close(r.folder);
+    wb_trainer_close(&r.trainer);
+    wb_origins_destroy(r.origins);
+    return status;
+}

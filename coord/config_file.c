@@ -1,0 +1,114 @@
+/* The only user of libyaml. Its document tree keeps the line of every node, which is what messages
+ * and origins need; aliases and deeper nesting than section.key are refused, so a small file cannot
+ * become a large tree. */
+#include "config_file.h"
+
+#include "files.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+enum { FILE_CAP = 1 << 20, KEY = 128 };
+
+typedef struct reader {
+    yaml_document_t document;
+    const char *path;
+    wb_config *config;
+    wb_origins *origins;
+} reader;
+
+static wb_status parse(yaml_document_t *document, const char *path, const char *text,
+                       size_t bytes) {
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        return WB_ERROR(WB_ERR_MEMORY, "no memory for a YAML parser");
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
+    wb_status status = WB_OK;
+    if (!yaml_parser_load(&parser, document)) {
+        status = WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
+                          parser.problem_mark.line + 1, parser.problem ? parser.problem : "?");
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+/* A scalar's text as C string, or an error that says what stands there. */
+static wb_status scalar(const reader *r, const yaml_node_t *node, const char *what,
+                        const char **text) {
+    const size_t line = node->start_mark.line + 1;
+    if (node->type != YAML_SCALAR_NODE) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s:%zu: %s must be a single value", r->path, line, what);
+    }
+    *text = (const char *)node->data.scalar.value;
+    if (strlen(*text) != node->data.scalar.length) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s:%zu: %s holds a NUL byte", r->path, line, what);
+    }
+    return WB_OK;
+}
+
+static wb_status set_pair(reader *r, const char *section, yaml_node_pair_t *pair, bool nested);
+
+static wb_status read_mapping(reader *r, const char *section, const yaml_node_t *mapping,
+                              bool nested) {
+    yaml_node_pair_t *const first = mapping->data.mapping.pairs.start;
+    for (yaml_node_pair_t *pair = first; pair < mapping->data.mapping.pairs.top; pair++) {
+        const wb_status status = set_pair(r, section, pair, nested);
+        if (status != WB_OK) {
+            return status;
+        }
+    }
+    return WB_OK;
+}
+
+static wb_status set_pair(reader *r, const char *section, yaml_node_pair_t *pair, bool nested) {
+    wb_status status = WB_OK;
+    const yaml_node_t *key_node = yaml_document_get_node(&r->document, pair->key);
+    const yaml_node_t *node = yaml_document_get_node(&r->document, pair->value);
+    const size_t line = key_node->start_mark.line + 1;
+    const char *name, *value;
+    char key[KEY], origin[256];
+    WB_TRY(scalar(r, key_node, "a key", &name));
+    const int length = snprintf(key, sizeof(key), "%s%s%s", section, section[0] ? "." : "", name);
+    WB_CHECK(length > 0 && length < KEY, WB_ERR_CONFIG, "%s:%zu: a key of %d characters", r->path,
+             line, length);
+    if (node->type == YAML_MAPPING_NODE && !nested) {
+        WB_TRY(read_mapping(r, key, node, true));
+        goto done;
+    }
+    (void)snprintf(origin, sizeof(origin), "%s:%zu", r->path, line);
+    WB_TRY(scalar(r, node, key, &value));
+    const char *const before = wb_origins_of(r->origins, key);
+    WB_CHECK(!before || strncmp(before, r->path, strlen(r->path)) != 0, WB_ERR_CONFIG,
+             "%s: %s is already set at %s", origin, key, before);
+    WB_TRY(wb_options_set(r->config, r->origins, key, value, origin));
+done:
+    return status;
+}
+
+wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char *path) {
+    wb_status status = WB_OK;
+    char *text = NULL;
+    size_t bytes = 0;
+    bool parsed = false;
+    reader r = {.path = path, .config = config, .origins = origins};
+    if (wb_file_read(path, FILE_CAP, &text, &bytes) != WB_OK) {
+        status = WB_ERR_CONFIG; /* the message is there; a configuration is not input data */
+        goto done;
+    }
+    WB_TRY(parse(&r.document, path, text, bytes));
+    parsed = true;
+    const yaml_node_t *root = yaml_document_get_root_node(&r.document);
+    if (root) {
+        WB_CHECK(root->type == YAML_MAPPING_NODE, WB_ERR_CONFIG,
+                 "%s:%zu: a mapping of keys to values is needed", path, root->start_mark.line + 1);
+        WB_TRY(read_mapping(&r, "", root, false));
+    }
+done:
+    if (parsed) {
+        yaml_document_delete(&r.document);
+    }
+    free(text);
+    return status;
+}

@@ -1,0 +1,12 @@
+/* YAML files of options: nested mappings of the table's keys. */
+#ifndef WB_CONFIG_FILE_H
+#define WB_CONFIG_FILE_H
+
+#include "options.h"
+
+/* Local. Sets every key that the file names. Both `loss: {temperature: 0.05}` and
+ * `loss.temperature: 0.05` are understood. Errors: WB_ERR_CONFIG with file:line for bad YAML, an
+ * unknown or repeated key, a value of the wrong kind or out of range, a file over 1 MiB. */
+wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char *path);
+
+#endif

@@ -1,0 +1,83 @@
+/* What the program was built for and what it runs on. */
+#include "machine.h"
+
+#include "chunk_plan.h"
+#include "comm.h"
+#include "gemm.h"
+#include "hdf5_setup.h"
+#include "units.h"
+
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#if defined(__AVX512F__)
+#define BUILT_FOR "AVX-512"
+#elif defined(__AVX2__)
+#define BUILT_FOR "AVX2"
+#else
+#define BUILT_FOR "the baseline processor"
+#endif
+
+wb_status wb_machine_check(void) {
+#if defined(__AVX512F__)
+    const bool runs = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+#elif defined(__AVX2__)
+    const bool runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    const bool runs = true;
+#endif
+    return runs ? WB_OK
+                : WB_ERROR(WB_ERR_USAGE, "this program was built for " BUILT_FOR
+                                         ", which this processor lacks; build it again here, or "
+                                         "with -DWB_NATIVE=OFF for any x86-64-v3 machine");
+}
+
+void wb_machine_print_version(FILE *out) {
+    (void)fprintf(out,
+                  "widebatch " WB_VERSION "\n"
+                  "built for   " BUILT_FOR ", " __VERSION__ "\n"
+                  "MPI         %s\n"
+                  "BLAS        %s\n"
+                  "HDF5        %s\n",
+                  wb_comm_library(), wb_gemm_library(), wb_hdf5_version());
+}
+
+/* The value after "name" and a colon in a file of such lines. */
+static void print_line(FILE *out, const char *label, const char *path, const char *name) {
+    char line[1024];
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof(line), file)) {
+        const char *const colon = strchr(line, ':');
+        if (strncmp(line, name, strlen(name)) == 0 && colon) {
+            (void)fprintf(out, "%-11s %s", label, colon + 1 + strspn(colon + 1, " \t"));
+            break;
+        }
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+}
+
+static void print_limit(FILE *out, const char *label, int resource) {
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        (void)fprintf(out, "%-11s %s\n", label, wb_bytes_text((size_t)limit.rlim_cur).text);
+    }
+}
+
+void wb_machine_print(FILE *out) {
+    struct utsname system;
+    if (uname(&system) == 0) {
+        (void)fprintf(out, "system      %s %s, %s\n", system.sysname, system.release,
+                      system.machine);
+    }
+    print_line(out, "processor", "/proc/cpuinfo", "model name");
+    print_line(out, "memory", "/proc/meminfo", "MemTotal");
+    print_line(out, "available", "/proc/meminfo", "MemAvailable");
+    (void)fprintf(out, "budget      %s for activations, if one rank runs here\n",
+                  wb_bytes_text(wb_memory_budget(1, 0)).text);
+    (void)fprintf(out, "threads     %d a rank (OMP_NUM_THREADS)\n", wb_threads());
+    print_limit(out, "ulimit -v", RLIMIT_AS);
+    print_limit(out, "ulimit -f", RLIMIT_FSIZE);
+}

@@ -1,0 +1,135 @@
+/* The program: one command, one message, one exit code. */
+#include "commands.h"
+#include "hdf5_setup.h"
+#include "log.h"
+#include "machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const wb_command *find_command(const char *name) {
+    static wb_command commands[] = {
+#define COMMAND_ROW(name, positional, summary)                                                     \
+    {#name, positional, summary, wb_##name##_flags, 0, wb_command_##name, NULL},
+        WB_COMMAND_TABLE(COMMAND_ROW)
+#undef COMMAND_ROW
+    };
+    static const int *const counts[] = {
+#define COMMAND_COUNT(name, positional, summary) &wb_##name##_flag_count,
+        WB_COMMAND_TABLE(COMMAND_COUNT)
+#undef COMMAND_COUNT
+    };
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            commands[i].flag_count = *counts[i];
+            commands[i].more_help = strcmp(name, "train") == 0 ? wb_train_help : NULL;
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_help(FILE *out) {
+    (void)fputs(
+        "widebatch trains dense retrievers with contrastive batches as wide as the cluster.\n"
+        "\n"
+        "usage: widebatch COMMAND [flags]        (under mpirun or srun for several ranks)\n"
+        "\n",
+        out);
+#define COMMAND_LINE(name, positional, summary) (void)fprintf(out, "  %-10s %s\n", #name, summary);
+    WB_COMMAND_TABLE(COMMAND_LINE)
+#undef COMMAND_LINE
+    (void)fputs(
+        "\n"
+        "widebatch COMMAND --help describes a command. OMP_NUM_THREADS sets the threads of a "
+        "rank.\n"
+        "Exit codes: ",
+        out);
+#define STATUS_LINE(name, code, meaning) (void)fprintf(out, "\n  %3d  %s", code, meaning);
+    WB_STATUS_TABLE(STATUS_LINE)
+#undef STATUS_LINE
+    (void)fputc('\n', out);
+}
+
+static void print_command_help(const wb_command *command) {
+    (void)printf("usage: widebatch %s%s%s%s [flags]\n\n%s\n\n", command->name,
+                 command->positional ? " [" : "", command->positional ? command->positional : "",
+                 command->positional ? "]" : "", command->summary);
+    wb_arguments_help(command->flags, command->flag_count, stdout);
+    if (command->more_help) {
+        command->more_help(stdout);
+    }
+}
+
+static bool has_flag(int argc, char **argv, const char *flag) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], flag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One message for all ranks, on rank 0. */
+static int report(wb_status status, int rank) {
+    if (status != WB_OK && rank == 0) {
+        wb_log_bar("");
+        (void)fprintf(stderr, "widebatch: %s%s\n",
+                      status == WB_STOPPED ? "" : "error: ", wb_error_message());
+        if (getenv("WIDEBATCH_TRACE")) {
+            (void)fprintf(stderr, "%s", wb_error_backtrace());
+        }
+    }
+    return wb_status_exit_code(status);
+}
+
+static int run_command(const wb_command *command, int argc, char **argv) {
+    wb_comm *comm = NULL;
+    wb_arguments arguments;
+    wb_status status = wb_comm_create(&comm, &argc, &argv);
+    if (status != WB_OK) {
+        return report(status, 0);
+    }
+    const int rank = wb_comm_rank(comm);
+    wb_log_init(rank, WB_LOG_RUN);
+    status = wb_io_init();
+    if (status == WB_OK) {
+        status = wb_arguments_parse(&arguments, command->flags, command->flag_count,
+                                    command->positional, argc - 2, argv + 2);
+    }
+    if (status == WB_OK) {
+        status = command->run(&arguments, comm);
+    }
+    if (status == WB_ERR_MPI || status == WB_ERR_INTERNAL) {
+        (void)report(status, 0); /* the others may be waiting in another call */
+        wb_comm_abort(wb_status_exit_code(status));
+    }
+    const int code = report(status, rank);
+    (void)wb_log_open(NULL);
+    wb_comm_destroy(comm);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    if (wb_machine_check() != WB_OK) {
+        return report(WB_ERR_USAGE, 0);
+    }
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? wb_status_exit_code(WB_ERR_USAGE) : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        wb_machine_print_version(stdout);
+        return 0;
+    }
+    const wb_command *command = find_command(argv[1]);
+    if (!command) {
+        (void)WB_ERROR(WB_ERR_USAGE, "unknown command %.100s; --help lists the commands", argv[1]);
+        return report(WB_ERR_USAGE, 0);
+    }
+    if (has_flag(argc - 1, argv + 1, "--help")) {
+        print_command_help(command);
+        return 0;
+    }
+    return run_command(command, argc, argv);
+}

@@ -1,0 +1,144 @@
+/* Opening a model: folder, overrides, tokenizer, encoder, weights. */
+#include "model.h"
+
+#include "exchange.h"
+#include "files.h"
+#include "log.h"
+#include "units.h"
+
+#include <string.h>
+
+/* A static model drawn from the seed needs a vocabulary only: a file, or any folder with one. */
+static void describe_scratch(wb_model *model, const wb_config *config) {
+    model->folder = (wb_model_folder){
+        .spec = {.kind = WB_ENCODER_STATIC,
+                 .vocabulary = wb_tokenizer_vocabulary(model->tokenizer),
+                 .hidden = config->model_width,
+                 .normalize = true},
+    };
+    model->from_scratch = true;
+}
+
+static void override_spec(wb_encoder_spec *spec, const wb_config *config) {
+    if (strcmp(config->model_pooling, "auto") != 0) {
+        spec->pooling =
+            strcmp(config->model_pooling, "cls") == 0 ? WB_POOLING_CLS : WB_POOLING_MEAN;
+    }
+    if (strcmp(config->model_normalize, "auto") != 0) {
+        spec->normalize = strcmp(config->model_normalize, "true") == 0;
+    }
+    if (config->model_dropout >= 0.0) {
+        spec->dropout_hidden = spec->dropout_attention = config->model_dropout;
+    }
+}
+
+static wb_status read_folder(wb_model *model, const wb_config *config) {
+    wb_status status = WB_OK;
+    const bool wants_static = strcmp(config->model_encoder, "static") == 0;
+    const bool wants_bert = strcmp(config->model_encoder, "bert") == 0;
+    WB_CHECK(config->model_path[0] != '\0', WB_ERR_CONFIG,
+             "model.path is not set; it names a model folder, or a vocab.txt for a static encoder");
+    const bool is_folder = wb_path_is_folder(config->model_path);
+    WB_CHECK(is_folder || wants_static, WB_ERR_CONFIG, "model.path = %s: no such folder%s",
+             config->model_path,
+             wb_path_is_file(config->model_path)
+                 ? "; a vocabulary file needs model.encoder = static"
+                 : "");
+    if (is_folder) {
+        const wb_status read = wb_model_folder_read(&model->folder, config->model_path);
+        if (!wants_static) {
+            WB_TRY(read);
+        }
+        wb_error_clear(); /* a folder with a vocabulary alone is enough to start from scratch */
+        WB_CHECK(!wants_bert || model->folder.spec.kind == WB_ENCODER_BERT, WB_ERR_CONFIG,
+                 "model.encoder = bert, but %s holds a static model", config->model_path);
+        model->from_scratch =
+            wants_static && (read != WB_OK || model->folder.spec.kind != WB_ENCODER_STATIC);
+    } else {
+        model->from_scratch = true;
+    }
+    WB_TRY(wb_tokenizer_open(&model->tokenizer,
+                             model->from_scratch ? config->model_path : model->folder.tokenizer));
+    if (model->from_scratch) {
+        describe_scratch(model, config);
+    }
+    override_spec(&model->folder.spec, config);
+    model->specials = model->folder.spec.kind == WB_ENCODER_BERT;
+    WB_CHECK(wb_tokenizer_vocabulary(model->tokenizer) <= model->folder.spec.vocabulary,
+             WB_ERR_INPUT, "%s: the tokenizer has %lld tokens, the model's table %lld rows",
+             config->model_path, (long long)wb_tokenizer_vocabulary(model->tokenizer),
+             (long long)model->folder.spec.vocabulary);
+done:
+    return status;
+}
+
+static wb_status fill_params(wb_model *model, uint64_t seed, int rank) {
+    const wb_tensor_table *table = wb_encoder_table(model->encoder);
+    if (model->from_scratch) {
+        wb_encoder_init(model->encoder, model->params, seed);
+        return WB_OK;
+    }
+    return rank == 0 ? wb_model_folder_load(&model->folder, table, model->params) : WB_OK;
+}
+
+static wb_status build(wb_model *model) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_encoder_create(&model->encoder, &model->folder.spec));
+    const int64_t total = wb_encoder_table(model->encoder)->total;
+    WB_TRY(wb_arena_create(&model->arena, "parameters", wb_float_bytes(total)));
+    WB_TRY(wb_arena_floats(model->arena, total, &model->params));
+done:
+    return status;
+}
+
+wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm) {
+    wb_status status = WB_OK;
+    *model = (wb_model){0};
+    WB_TRY_ALL(comm, read_folder(model, config));
+    WB_TRY_ALL(comm, build(model));
+    WB_TRY_ALL(comm, fill_params(model, (uint64_t)config->run_seed, wb_comm_rank(comm)));
+    const wb_tensor_table *table = wb_encoder_table(model->encoder);
+    if (!model->from_scratch) {
+        WB_TRY(wb_broadcast(comm, model->params, (int64_t)wb_float_bytes(table->total)));
+    }
+    wb_log(WB_LOG_RUN, "model: %s encoder, %s parameters in %lld tensors, width %lld%s",
+           model->specials ? "bert" : "static", wb_count_text(table->total).text,
+           (long long)table->length, (long long)model->folder.spec.hidden,
+           model->from_scratch ? ", from scratch" : "");
+done:
+    return status;
+}
+
+wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm) {
+    wb_status status = WB_OK;
+    wb_config config;
+    wb_origins *origins = NULL;
+    *model = (wb_model){0};
+    WB_TRY_ALL(comm, wb_options_defaults(&config, &origins));
+    WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.path", path, "--model"));
+    WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.normalize", "auto", "--model"));
+    WB_TRY(wb_model_open(model, &config, comm));
+done:
+    wb_origins_destroy(origins);
+    return status;
+}
+
+void wb_model_close(wb_model *model) {
+    wb_tokenizer_close(model->tokenizer);
+    wb_encoder_destroy(model->encoder);
+    wb_arena_destroy(model->arena);
+    *model = (wb_model){0};
+}
+
+wb_status wb_model_max_tokens(const wb_model *model, int64_t wanted, const char *key,
+                              int64_t *tokens) {
+    enum { STATIC_DEFAULT = 8192 };
+    const int64_t positions = model->specials ? model->folder.spec.positions : INT64_MAX;
+    const int64_t usual = model->folder.max_tokens > 0 ? model->folder.max_tokens : STATIC_DEFAULT;
+    *tokens = wanted > 0 ? wanted : (usual < positions ? usual : positions);
+    if (*tokens > positions) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s = %lld, but the model has only %lld positions", key,
+                        (long long)wanted, (long long)positions);
+    }
+    return WB_OK;
+}

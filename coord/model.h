@@ -1,0 +1,38 @@
+/* A model in memory: its folder's facts, tokenizer, encoder and parameters, the same on every rank.
+ */
+#ifndef WB_MODEL_H
+#define WB_MODEL_H
+
+#include "arena.h"
+#include "comm.h"
+#include "encoder.h"
+#include "model_folder.h"
+#include "options.h"
+#include "tokenizer.h"
+
+typedef struct wb_model {
+    wb_model_folder folder;
+    wb_tokenizer *tokenizer; /* owned */
+    wb_encoder *encoder;     /* owned */
+    wb_arena *arena;         /* owned; holds the parameters */
+    float *params;           /* [table->total] */
+    bool from_scratch;       /* parameters were drawn, not read */
+    bool specials;           /* [CLS] and [SEP] stand around each text */
+} wb_model;
+
+/* Collective. Opens what model.path and the other model.* keys say; rank 0 reads the weights and
+ * the others receive them. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm);
+
+/* Collective. The same for a folder as it is, without a configuration. */
+wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm);
+
+/* Local. NULL-safe members; a model of zeros is closed too. */
+void wb_model_close(wb_model *model);
+
+/* Local. The most tokens of a text that the model takes when `wanted` are asked for (0: all it
+ * can). Error: WB_ERR_CONFIG where it has fewer positions. */
+wb_status wb_model_max_tokens(const wb_model *model, int64_t wanted, const char *key,
+                              int64_t *tokens);
+
+#endif

@@ -1,0 +1,311 @@
+/* Options: parsing, ranges, printing, all from the table. */
+#include "options.h"
+
+#include "hash.h"
+#include "units.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum option_kind { TEXT, CHOICE, COUNT, REAL, SIZE } option_kind;
+typedef enum option_change { FIXED, FREE } option_change;
+
+typedef struct option {
+    option_kind kind;
+    const char *key;
+    size_t place;      /* in wb_config */
+    const char *value; /* default, as text */
+    double least, most;
+    const char *choices; /* "a|b|c" */
+    option_change change;
+    const char *help;
+} option;
+
+/* Values outside a double's 53 bits are never bounds that matter: INT64_MAX means "no upper end".
+ */
+#define ROW_TEXT(member, key, value, change, help)                                                 \
+    {TEXT, key, offsetof(wb_config, member), value, 0, 0, NULL, change, help},
+#define ROW_CHOICE(member, key, value, choices, change, help)                                      \
+    {CHOICE, key, offsetof(wb_config, member), value, 0, 0, choices, change, help},
+#define ROW_COUNT(member, key, value, least, most, change, help)                                   \
+    {COUNT,  key, offsetof(wb_config, member), #value, (double)(least), (double)(most), NULL,      \
+     change, help},
+#define ROW_REAL(member, key, value, least, most, change, help)                                    \
+    {REAL, key, offsetof(wb_config, member), #value, least, most, NULL, change, help},
+#define ROW_SIZE(member, key, value, change, help)                                                 \
+    {SIZE, key, offsetof(wb_config, member), value, 0, 0, NULL, change, help},
+
+static const option table[] = {
+    WB_OPTION_TABLE(ROW_TEXT, ROW_CHOICE, ROW_COUNT, ROW_REAL, ROW_SIZE)};
+enum { OPTIONS = sizeof(table) / sizeof(table[0]) };
+
+struct wb_origins {
+    char of[OPTIONS][256];
+};
+
+/* ---- Values
+ * ------------------------------------------------------------------------------------------- */
+
+static bool is_choice(const char *choices, const char *value) {
+    const size_t length = strlen(value);
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|' ? 1 : 0;
+        if (strncmp(at, value, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
+            return length > 0;
+        }
+    }
+    return false;
+}
+
+static wb_status set_count(const option *row, const char *value, const char *origin,
+                           int64_t *member) {
+    char *end;
+    errno = 0;
+    const long long number = strtoll(value, &end, 10);
+    if (end == value || *end != '\0' || errno != 0) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; an integer is needed", origin, row->key,
+                        value);
+    }
+    if ((double)number < row->least || (double)number > row->most) {
+        return row->most >= 0x1p62
+                   ? WB_ERROR(WB_ERR_CONFIG, "%s: %s = %lld; at least %.0f is allowed", origin,
+                              row->key, number, row->least)
+                   : WB_ERROR(WB_ERR_CONFIG, "%s: %s = %lld; the allowed range is %.0f to %.0f",
+                              origin, row->key, number, row->least, row->most);
+    }
+    *member = number;
+    return WB_OK;
+}
+
+static wb_status set_real(const option *row, const char *value, const char *origin,
+                          double *member) {
+    char *end;
+    const double number = strtod(value, &end);
+    if (end == value || *end != '\0') {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; a number is needed", origin, row->key, value);
+    }
+    if (!(number >= row->least && number <= row->most)) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; the allowed range is %g to %g", origin,
+                        row->key, value, row->least, row->most);
+    }
+    *member = number;
+    return WB_OK;
+}
+
+static wb_status set_text(const option *row, const char *value, const char *origin, char *member) {
+    if (row->kind == CHOICE && !is_choice(row->choices, value)) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; allowed are %s", origin, row->key, value,
+                        row->choices);
+    }
+    if (strlen(value) >= WB_OPTION_TEXT) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s has %zu characters; at most %d are allowed", origin,
+                        row->key, strlen(value), WB_OPTION_TEXT - 1);
+    }
+    memcpy(member, value, strlen(value) + 1);
+    return WB_OK;
+}
+
+static wb_status set_value(wb_config *config, const option *row, const char *value,
+                           const char *origin) {
+    void *member = (char *)config + row->place;
+    switch (row->kind) {
+    case TEXT:
+    case CHOICE:
+        return set_text(row, value, origin, member);
+    case COUNT:
+        return set_count(row, value, origin, member);
+    case REAL:
+        return set_real(row, value, origin, member);
+    case SIZE:
+        return wb_parse_bytes(value, member)
+                   ? WB_OK
+                   : WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; a size such as 512M or 4GiB is needed",
+                              origin, row->key, value);
+    }
+    return WB_OK;
+}
+
+static void print_value(const wb_config *config, const option *row, char *text, size_t bytes) {
+    const void *member = (const char *)config + row->place;
+    switch (row->kind) {
+    case TEXT:
+    case CHOICE:
+        (void)snprintf(text, bytes, "%s", (const char *)member);
+        break;
+    case COUNT:
+        (void)snprintf(text, bytes, "%lld", (long long)*(const int64_t *)member);
+        break;
+    case REAL:
+        (void)snprintf(text, bytes, "%.12g", *(const double *)member);
+        break;
+    case SIZE:
+        (void)snprintf(text, bytes, "%zu", *(const size_t *)member);
+        break;
+    }
+}
+
+/* ---- Keys
+ * --------------------------------------------------------------------------------------------- */
+
+/* Levenshtein's distance of two keys shorter than 64 characters. */
+static int distance(const char *a, const char *b) {
+    int row[64];
+    const int n = (int)strlen(b) < 63 ? (int)strlen(b) : 63;
+    for (int j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (int i = 1; a[i - 1] != '\0'; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            const int replace = diagonal + (a[i - 1] != b[j - 1]);
+            const int shorter = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            diagonal = row[j];
+            row[j] = replace < shorter + 1 ? replace : shorter + 1;
+        }
+    }
+    return row[n];
+}
+
+static const option *find_option(const char *key) {
+    for (int i = 0; i < OPTIONS; i++) {
+        if (strcmp(table[i].key, key) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *nearest_key(const char *key) {
+    const char *nearest = table[0].key;
+    int least = 1 << 20;
+    for (int i = 0; i < OPTIONS; i++) {
+        /* "temperature" should find "loss.temperature" */
+        const char *const last = strchr(table[i].key, '.') + 1;
+        const int whole = distance(key, table[i].key), tail = distance(key, last) + 1;
+        const int away = whole < tail ? whole : tail;
+        if (away < least) {
+            least = away;
+            nearest = table[i].key;
+        }
+    }
+    return nearest;
+}
+
+wb_status wb_options_set(wb_config *config, wb_origins *origins, const char *key, const char *value,
+                         const char *origin) {
+    const option *row = find_option(key);
+    if (!row) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: unknown key %.100s; did you mean %s?", origin, key,
+                        nearest_key(key));
+    }
+    const wb_status status = set_value(config, row, value, origin);
+    if (status == WB_OK) {
+        char *of = origins->of[row - table];
+        (void)snprintf(of, sizeof(origins->of[0]), "%s", origin);
+    }
+    return status;
+}
+
+wb_status wb_options_assign(wb_config *config, wb_origins *origins, const char *assignment) {
+    char key[128];
+    const char *const equals = strchr(assignment, '=');
+    if (!equals || equals == assignment || (size_t)(equals - assignment) >= sizeof(key)) {
+        return WB_ERROR(WB_ERR_USAGE, "--set %.200s: the form is --set key=value", assignment);
+    }
+    memcpy(key, assignment, (size_t)(equals - assignment));
+    key[equals - assignment] = '\0';
+    return wb_options_set(config, origins, key, equals + 1, "--set");
+}
+
+wb_status wb_options_defaults(wb_config *config, wb_origins **origins) {
+    wb_status status = WB_OK;
+    wb_origins *made = calloc(1, sizeof(*made));
+    WB_CHECK(made, WB_ERR_MEMORY, "no memory for the options");
+    for (int i = 0; i < OPTIONS; i++) {
+        WB_TRY(wb_options_set(config, made, table[i].key, table[i].value, "default"));
+    }
+    *origins = made;
+    made = NULL;
+done:
+    free(made);
+    return status;
+}
+
+void wb_origins_destroy(wb_origins *origins) {
+    free(origins);
+}
+
+const char *wb_origins_of(const wb_origins *origins, const char *key) {
+    const option *row = find_option(key);
+    return row ? origins->of[row - table] : NULL;
+}
+
+/* ---- Printing
+ * ----------------------------------------------------------------------------------------- */
+
+/* YAML needs quotes around an empty or unusual text. */
+static void write_scalar(const option *row, const char *text, FILE *out) {
+    if (row->kind != TEXT) {
+        (void)fputs(text, out);
+        return;
+    }
+    (void)fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') {
+            (void)fputc('\\', out);
+        }
+        (void)fputc(*text, out);
+    }
+    (void)fputc('"', out);
+}
+
+static void write_help(const option *row, FILE *out) {
+    (void)fprintf(out, "  # %s\n", row->help);
+    if (row->kind == CHOICE) {
+        (void)fprintf(out, "  # one of %s\n", row->choices);
+    } else if (row->kind == COUNT && row->most >= 0x1p62) {
+        (void)fprintf(out, "  # at least %.0f\n", row->least);
+    } else if (row->kind == COUNT) {
+        (void)fprintf(out, "  # %.0f to %.0f\n", row->least, row->most);
+    } else if (row->kind == REAL) {
+        (void)fprintf(out, "  # %g to %g\n", row->least, row->most);
+    }
+}
+
+void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *out) {
+    char text[WB_OPTION_TEXT];
+    const char *section = "";
+    for (int i = 0; i < OPTIONS; i++) {
+        const size_t length = strcspn(table[i].key, ".");
+        if (strncmp(section, table[i].key, length + 1) != 0) {
+            (void)fprintf(out, "%s%.*s:\n", i == 0 ? "" : "\n", (int)length, table[i].key);
+            section = table[i].key;
+        }
+        if (!origins) {
+            write_help(&table[i], out);
+        }
+        print_value(config, &table[i], text, sizeof(text));
+        (void)fprintf(out, "  %s: ", table[i].key + length + 1);
+        write_scalar(&table[i], text, out);
+        if (origins) {
+            (void)fprintf(out, "  # %s", origins->of[i]);
+        }
+        (void)fputc('\n', out);
+    }
+}
+
+uint64_t wb_options_fixed_hash(const wb_config *config) {
+    char text[OPTIONS * 64 + 8 * WB_OPTION_TEXT] = "";
+    size_t used = 0;
+    for (int i = 0; i < OPTIONS; i++) {
+        if (table[i].change == FIXED && used + WB_OPTION_TEXT < sizeof(text)) {
+            print_value(config, &table[i], text + used, WB_OPTION_TEXT);
+            used += strlen(text + used) + 1;
+        }
+    }
+    return wb_hash(text, used);
+}

@@ -1,0 +1,112 @@
+/* The one table of options: every key of a configuration, with its type, default, range and help.
+ *
+ * From it follow the struct that the program reads, the parser of YAML files and --set, --help, the
+ * effective configuration of a run folder and configs/reference.yaml.
+ *
+ * A row is KIND(member, key, default, least, most, changes, help):
+ *   TEXT, PATH, CHOICE   strings; `most` of a CHOICE is its list "a|b|c"
+ *   COUNT, REAL, SIZE    integer, number, bytes ("512M"); inclusive range
+ *   changes              whether a run may be continued with another value: FIXED or FREE
+ */
+#ifndef WB_OPTIONS_H
+#define WB_OPTIONS_H
+
+#include "status.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum { WB_OPTION_TEXT = 1024 };
+
+#define WB_OPTION_TABLE(TEXT, CHOICE, COUNT, REAL, SIZE)                                           \
+    TEXT(run_dir, "run.dir", "runs/default", FREE,                                                 \
+         "folder that the run leaves; an existing one is continued")                               \
+    COUNT(run_seed, "run.seed", 42, 0, INT64_MAX, FIXED,                                           \
+          "seed of data order, dropout and first values")                                          \
+    TEXT(model_path, "model.path", "", FIXED,                                                      \
+         "model folder (Hugging Face or sentence-transformers), or a vocab.txt for static")        \
+    CHOICE(model_encoder, "model.encoder", "auto", "auto|bert|static", FIXED,                      \
+           "auto: what the folder holds; static with a BERT folder or vocab.txt: from scratch")    \
+    CHOICE(model_pooling, "model.pooling", "auto", "auto|mean|cls", FIXED,                         \
+           "auto: as the folder says, else mean")                                                  \
+    CHOICE(model_normalize, "model.normalize", "true", "auto|true|false", FIXED,                   \
+           "unit-length representations, so that scores are cosines; auto: as the folder says")    \
+    REAL(model_dropout, "model.dropout", -1, -1, 0.9, FIXED,                                       \
+         "probability of a zero; -1: as config.json says")                                         \
+    COUNT(model_width, "model.width", 256, 1, 65536, FIXED,                                        \
+          "representation width of a static encoder trained from scratch")                         \
+    TEXT(data_train, "data.train", "", FIXED,                                                      \
+         "training data: a BEIR folder or a Tevatron JSONL file")                                  \
+    TEXT(data_split, "data.split", "train", FIXED, "judgements to train on: qrels/SPLIT.tsv")      \
+    TEXT(data_eval, "data.eval", "", FREE,                                                         \
+         "BEIR folder to evaluate on before and after training; empty: none")                      \
+    TEXT(data_eval_split, "data.eval_split", "test", FREE, "judgements to evaluate on")            \
+    COUNT(data_max_query_tokens, "data.max_query_tokens", 64, 3, 8192, FIXED,                      \
+          "longest query in tokens, [CLS] and [SEP] included")                                     \
+    COUNT(data_max_passage_tokens, "data.max_passage_tokens", 256, 3, 8192, FIXED,                 \
+          "longest passage in tokens, [CLS] and [SEP] included")                                   \
+    COUNT(data_hard_negatives, "data.hard_negatives", -1, -1, 1024, FIXED,                         \
+          "hard negatives per query; -1: as many as every row has, at most 7")                     \
+    COUNT(batch_size, "batch.size", 128, 2, INT32_MAX, FIXED,                                      \
+          "queries in one optimizer step, over all ranks")                                         \
+    COUNT(batch_steps, "batch.steps", 0, 0, INT32_MAX, FREE,                                       \
+          "optimizer steps of the run; 0: as batch.epochs says")                                   \
+    COUNT(batch_epochs, "batch.epochs", 1, 1, 100000, FREE, "passes over the training rows")       \
+    REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
+         "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
+    CHOICE(optimizer_name, "optimizer.name", "adamw", "adamw|sgd", FIXED, "update rule")           \
+    REAL(optimizer_lr, "optimizer.lr", 2e-5, 0, 100, FIXED, "peak learning rate")                  \
+    REAL(optimizer_weight_decay, "optimizer.weight_decay", 0.01, 0, 10, FIXED,                     \
+         "decoupled; not on biases and layer norms")                                               \
+    REAL(optimizer_clip, "optimizer.clip", 1, 0, 1e30, FIXED,                                      \
+         "largest global gradient norm; 0: no clipping")                                           \
+    REAL(optimizer_warmup, "optimizer.warmup", 0.1, 0, 1e9, FIXED,                                 \
+         "below 1: share of the steps; from 1 on: steps")                                          \
+    CHOICE(optimizer_schedule, "optimizer.schedule", "linear", "linear|cosine|constant", FIXED,    \
+           "learning rate after the warm-up")                                                      \
+    SIZE(memory_budget, "memory.budget", "0", FREE,                                                \
+         "memory of one rank for activations; 0: a safe share of what the job may use")            \
+    COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \
+          "tokens encoded at once")                                                                \
+    COUNT(checkpoint_every, "checkpoint.every", 0, 0, INT32_MAX, FREE,                             \
+          "steps between checkpoints; 0: only at the end")                                         \
+    COUNT(checkpoint_keep, "checkpoint.keep", 2, 2, 1000000, FREE, "newest checkpoints kept")
+
+typedef struct wb_config {
+#define WB_MEMBER_TEXT(member, ...)  char member[WB_OPTION_TEXT];
+#define WB_MEMBER_COUNT(member, ...) int64_t member;
+#define WB_MEMBER_REAL(member, ...)  double member;
+#define WB_MEMBER_SIZE(member, ...)  size_t member;
+    WB_OPTION_TABLE(WB_MEMBER_TEXT, WB_MEMBER_TEXT, WB_MEMBER_COUNT, WB_MEMBER_REAL, WB_MEMBER_SIZE)
+#undef WB_MEMBER_TEXT
+#undef WB_MEMBER_COUNT
+#undef WB_MEMBER_REAL
+#undef WB_MEMBER_SIZE
+} wb_config;
+
+/* Where each value came from: "default", "--set", "FILE:LINE"; by number of option. */
+typedef struct wb_origins wb_origins;
+
+/* Local. A configuration of defaults. Error: WB_ERR_MEMORY. */
+wb_status wb_options_defaults(wb_config *config, wb_origins **origins);
+void wb_origins_destroy(wb_origins *origins);
+
+/* Local. Where the value of `key` came from, NULL for an unknown key. Borrowed. */
+const char *wb_origins_of(const wb_origins *origins, const char *key);
+
+/* Local. Sets one key from text, as found at `origin` (prefix of messages). Errors: WB_ERR_CONFIG
+ * for an unknown key (with the nearest one), a value of the wrong kind or out of range. */
+wb_status wb_options_set(wb_config *config, wb_origins *origins, const char *key, const char *value,
+                         const char *origin);
+
+/* Local. "key=value" of --set. Errors: WB_ERR_USAGE, WB_ERR_CONFIG. */
+wb_status wb_options_assign(wb_config *config, wb_origins *origins, const char *assignment);
+
+/* Local. Writes the configuration as YAML: with origins as a run leaves it; with help and ranges
+ * instead where `origins` is NULL, as the reference. */
+void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *out);
+
+/* Local. A hash of all FIXED values: a run is continued only where it is the same. */
+uint64_t wb_options_fixed_hash(const wb_config *config);
+
+#endif

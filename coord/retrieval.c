@@ -1,0 +1,252 @@
+/* Encoding texts and evaluating a model. */
+#include "retrieval.h"
+
+#include "exchange.h"
+#include "files.h"
+#include "qrels.h"
+#include "search.h"
+#include "token_block.h"
+#include "trec_run.h"
+#include "units.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Texts to representations
+ * --------------------------------------------------------------------------- */
+
+typedef struct file_source {
+    const wb_text_file *file;
+    const int64_t *rows; /* rows to read, or NULL: first, first + 1, … */
+    int64_t first;
+} file_source;
+
+static wb_status read_line(const void *context, int64_t i, wb_text *texts) {
+    const file_source *from = context;
+    return wb_text_file_read(from->file, from->rows ? from->rows[i] : from->first + i, texts);
+}
+
+static wb_status check_finite(const float *reps, const wb_packed *block, int64_t d) {
+    for (int64_t i = 0; i < block->n * d; i++) {
+        if (!isfinite(reps[i])) {
+            return WB_ERROR(WB_ERR_NUMERIC,
+                            "the representation of text %lld of a block is not finite",
+                            (long long)(i / d));
+        }
+    }
+    return WB_OK;
+}
+
+static wb_status encode_block(float *reps, const wb_model *model, const wb_packed *block,
+                              int64_t chunk_tokens, wb_arena *arena) {
+    static const wb_pass evaluation = {.active = false};
+    wb_status status = WB_OK;
+    const int64_t d = model->folder.spec.hidden;
+    int32_t *examples;
+    WB_TRY(wb_arena_int32s(arena, block->n, &examples)); /* name masks, of which there are none */
+    memset(examples, 0, (size_t)block->n * sizeof(*examples));
+    for (int64_t first = 0, end; first < block->n; first = end) {
+        for (end = first + 1; end < block->n; end++) {
+            if (block->offsets[end + 1] - block->offsets[first] > chunk_tokens) {
+                break;
+            }
+        }
+        const wb_packed chunk = wb_packed_slice(block, first, end - first);
+        WB_TRY(wb_encoder_forward(model->encoder, reps + first * d, NULL, model->params, &chunk,
+                                  (const uint32_t *)examples, &evaluation, arena));
+    }
+    WB_TRY(check_finite(reps, block, d));
+done:
+    return status;
+}
+
+static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *model,
+                               const file_source *from, int64_t n, int64_t max_tokens,
+                               int64_t chunk_tokens, wb_arena *arena) {
+    enum { BLOCK = 1024 };
+    wb_status status = WB_OK;
+    const size_t mark = wb_arena_mark(arena);
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        const int64_t count = n - at < BLOCK ? n - at : BLOCK;
+        const file_source part = {.file = from->file,
+                                  .rows = from->rows ? from->rows + at : NULL,
+                                  .first = from->first + at};
+        const wb_token_source source = {
+            .read = read_line, .context = &part, .model = model, .first_tokens = max_tokens};
+        wb_packed block;
+        WB_TRY(wb_token_block_read(&block, &source, count, arena));
+        WB_TRY(encode_block(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
+                            arena));
+        *tokens += wb_packed_tokens(&block);
+        wb_arena_release(arena, mark);
+    }
+done:
+    wb_arena_release(arena, mark);
+    return status;
+}
+
+wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
+                          const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
+                          int64_t chunk_tokens, wb_arena *arena) {
+    const file_source from = {.file = file, .first = first};
+    return encode_source(reps, tokens, model, &from, n, max_tokens, chunk_tokens, arena);
+}
+
+int64_t wb_text_share(const wb_text_file *file, int rank, int world) {
+    const int64_t rows = wb_text_file_rows(file);
+    if (rank == world) {
+        return rows;
+    }
+    const int64_t bytes = wb_text_file_offset(file, rows);
+    const int64_t wanted = (int64_t)((__int128)bytes * rank / world);
+    int64_t low = 0, high = rows; /* the first row that begins at or after `wanted` */
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (wb_text_file_offset(file, middle) < wanted) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return rank == 0 ? 0 : low;
+}
+
+/* ---- Evaluation
+ * ------------------------------------------------------------------------------------------- */
+
+/* One evaluation in progress: owned by wb_evaluate. */
+typedef struct evaluation_state {
+    wb_text_file *corpus, *queries;
+    wb_qrels qrels;
+    int64_t *query_rows; /* [qrels.query_count], rows of the queries file */
+    int64_t *firsts;     /* [K + 1], shares of the queries */
+    float *query_reps;   /* [query_count, d], of all ranks after the gather */
+    float *own_queries;  /* this rank's share of them */
+    float *shard;        /* [shard_rows, d] */
+    int64_t shard_first, shard_rows;
+    wb_hit *hits;    /* [query_count, depth] */
+    int64_t *counts; /* [query_count] */
+} evaluation_state;
+
+static wb_status open_files(evaluation_state *s, const wb_evaluation *e) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, e->folder, "corpus.jsonl"));
+    WB_TRY(wb_text_file_open(&s->corpus, path));
+    WB_TRY(wb_path_join(path, e->folder, "queries.jsonl"));
+    WB_TRY(wb_text_file_open(&s->queries, path));
+    WB_TRY(wb_path_join(path, e->folder, "qrels/%s.tsv", e->split));
+    WB_TRY(wb_qrels_read(&s->qrels, path));
+    s->query_rows = malloc((size_t)s->qrels.query_count * sizeof(*s->query_rows));
+    WB_CHECK(s->query_rows, WB_ERR_MEMORY, "no memory for %lld queries",
+             (long long)s->qrels.query_count);
+    for (int64_t i = 0; i < s->qrels.query_count; i++) {
+        WB_TRY(wb_text_file_find(s->queries, s->qrels.queries[i], &s->query_rows[i]));
+        WB_CHECK(s->query_rows[i] >= 0, WB_ERR_INPUT, "%s: query %s is not in %s", path,
+                 s->qrels.queries[i], wb_text_file_path(s->queries));
+    }
+done:
+    return status;
+}
+
+static wb_status take_memory(evaluation_state *s, const wb_evaluation *e, int64_t d, int rank,
+                             int world) {
+    const int64_t n = s->qrels.query_count;
+    s->firsts = calloc((size_t)world + 1, sizeof(*s->firsts));
+    s->shard_first = wb_text_share(s->corpus, rank, world);
+    s->shard_rows = wb_text_share(s->corpus, rank + 1, world) - s->shard_first;
+    s->query_reps = malloc(wb_float_bytes(n * d));
+    s->own_queries = malloc(wb_float_bytes((n / world + 1) * d));
+    s->shard = malloc(wb_float_bytes((s->shard_rows + 1) * d));
+    s->hits = calloc((size_t)(n * e->depth), sizeof(*s->hits));
+    s->counts = calloc((size_t)n, sizeof(*s->counts));
+    if (!s->firsts || !s->query_reps || !s->own_queries || !s->shard || !s->hits || !s->counts) {
+        return WB_ERROR(WB_ERR_MEMORY, "no memory to evaluate %lld queries on %lld passages",
+                        (long long)n, (long long)wb_text_file_rows(s->corpus));
+    }
+    for (int r = 0; r <= world; r++) {
+        s->firsts[r] = (int64_t)((__int128)n * r / world);
+    }
+    return WB_OK;
+}
+
+static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const wb_model *model,
+                            int rank, wb_arena *arena) {
+    wb_status status = WB_OK;
+    int64_t tokens = 0;
+    const file_source queries = {.file = s->queries, .rows = s->query_rows + s->firsts[rank]};
+    WB_TRY(encode_source(s->own_queries, &tokens, model, &queries,
+                         s->firsts[rank + 1] - s->firsts[rank], e->query_tokens, e->chunk_tokens,
+                         arena));
+    WB_TRY(wb_encode_texts(s->shard, &tokens, model, s->corpus, s->shard_first, s->shard_rows,
+                           e->passage_tokens, e->chunk_tokens, arena));
+done:
+    return status;
+}
+
+static wb_status write_run(const evaluation_state *s, const wb_evaluation *e) {
+    wb_status status = WB_OK;
+    wb_text passage = {0};
+    wb_trec_run_writer *writer = NULL;
+    WB_TRY(wb_trec_run_create(&writer, e->run_path, "widebatch"));
+    for (int64_t i = 0; i < s->qrels.query_count; i++) {
+        for (int64_t j = 0; j < s->counts[i]; j++) {
+            const wb_hit hit = s->hits[i * e->depth + j];
+            WB_TRY(wb_text_file_read(s->corpus, hit.row, &passage));
+            WB_TRY(wb_trec_run_add(writer, s->qrels.queries[i], passage.id, j + 1, hit.score));
+        }
+    }
+    wb_trec_run_writer *const complete = writer;
+    writer = NULL;
+    WB_TRY(wb_trec_run_commit(complete));
+done:
+    wb_trec_run_discard(writer);
+    wb_text_clear(&passage);
+    return status;
+}
+
+/* The run is read back: what is measured is what was written. */
+static wb_status measure(wb_measures *measures, const evaluation_state *s, const wb_evaluation *e) {
+    wb_status status = WB_OK;
+    wb_trec_run run = {0};
+    WB_TRY(write_run(s, e));
+    WB_TRY(wb_trec_run_read(&run, e->run_path));
+    WB_TRY(wb_measures_compute(&s->qrels, &run, measures));
+done:
+    wb_trec_run_clear(&run);
+    return status;
+}
+
+static void free_state(evaluation_state *s) {
+    wb_text_file_close(s->corpus);
+    wb_text_file_close(s->queries);
+    wb_qrels_clear(&s->qrels);
+    free(s->query_rows);
+    free(s->firsts);
+    free(s->query_reps);
+    free(s->own_queries);
+    free(s->shard);
+    free(s->hits);
+    free(s->counts);
+}
+
+wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_evaluation *e,
+                      wb_comm *comm, wb_arena *arena) {
+    wb_status status = WB_OK;
+    const int rank = wb_comm_rank(comm), world = wb_comm_world(comm);
+    const int64_t d = model->folder.spec.hidden;
+    evaluation_state s = {0};
+    WB_TRY_ALL(comm, open_files(&s, e));
+    WB_TRY_ALL(comm, take_memory(&s, e, d, rank, world));
+    WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
+    WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, d));
+    WB_TRY_ALL(comm, wb_topk_fold(s.hits, s.counts, s.query_reps, s.shard, s.qrels.query_count,
+                                  s.shard_rows, d, e->depth, s.shard_first, arena));
+    WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.query_count, e->depth, comm));
+    WB_TRY_ALL(comm, rank == 0 ? measure(measures, &s, e) : WB_OK);
+    WB_TRY(wb_broadcast(comm, measures, (int64_t)sizeof(*measures)));
+done:
+    free_state(&s);
+    return status;
+}

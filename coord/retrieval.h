@@ -1,0 +1,37 @@
+/* Retrieval with a model in memory: texts to representations, and a whole evaluation. */
+#ifndef WB_RETRIEVAL_H
+#define WB_RETRIEVAL_H
+
+#include "arena.h"
+#include "comm.h"
+#include "measures.h"
+#include "model.h"
+#include "text_file.h"
+
+/* Local. Representations of rows first .. first + n of a text file, without dropout.
+ *   reps [n, d]    filled
+ *   tokens         added to: real tokens encoded
+ *   max_tokens     longest text, specials included; chunk_tokens: encoded at once
+ * Errors: WB_ERR_INPUT, WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite. */
+wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
+                          const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
+                          int64_t chunk_tokens, wb_arena *arena);
+
+/* Local. Splits the rows of a file among ranks by bytes: rank r takes rows [share(r), share(r +
+ * 1)). */
+int64_t wb_text_share(const wb_text_file *file, int rank, int world);
+
+typedef struct wb_evaluation {
+    const char *folder;   /* BEIR folder */
+    const char *split;    /* qrels/SPLIT.tsv */
+    const char *run_path; /* where rank 0 writes the TREC run */
+    int64_t query_tokens, passage_tokens, chunk_tokens;
+    int64_t depth; /* results per query */
+} wb_evaluation;
+
+/* Collective. Encodes the corpus in shares and the judged queries, searches exactly, writes the run
+ * and measures it. `measures` is filled on every rank. Errors: WB_ERR_INPUT, WB_ERR_MEMORY, … */
+wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_evaluation *evaluation,
+                      wb_comm *comm, wb_arena *arena);
+
+#endif

@@ -1,0 +1,21 @@
+/* One optimizer step. */
+#ifndef WB_STEP_H
+#define WB_STEP_H
+
+#include "trainer.h"
+
+/* What a step did, the same on every rank. */
+typedef struct wb_step_report {
+    double loss;          /* mean over the B queries, nats */
+    double gradient_norm; /* before clipping */
+    double rate;          /* learning rate of the update */
+    int64_t tokens;       /* real tokens encoded for the loss, over all ranks */
+    int64_t kept_tokens;  /* those whose activations were kept */
+    double flops; /* of matrix products a step without recomputation needs: 3 forward passes */
+} wb_step_report;
+
+/* Collective. Runs step trainer->done + 1 and counts it. Parameters are unchanged on error.
+ * Errors: WB_ERR_NUMERIC where loss or gradient is not finite; WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_step_run(wb_trainer *trainer, wb_step_report *report);
+
+#endif

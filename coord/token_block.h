@@ -1,0 +1,30 @@
+/* Many texts at once, read and tokenized by all threads, packed end to end. */
+#ifndef WB_TOKEN_BLOCK_H
+#define WB_TOKEN_BLOCK_H
+
+#include "arena.h"
+#include "model.h"
+#include "packed.h"
+#include "text_file.h"
+
+/* Where the texts come from: unit i (a row of a data set, a line of a file) gives 1 + group texts,
+ * of which the first is sequence i and the others are sequences n + i * group + 0, 1, … */
+typedef struct wb_token_source {
+    /* fills texts[1 + group] with unit i; called from several threads */
+    wb_status (*read)(const void *context, int64_t i, wb_text *texts);
+    const void *context;
+    const wb_model *model;
+    int64_t group;
+    int64_t first_tokens; /* most tokens of a unit's first text, specials included */
+    int64_t other_tokens; /* most tokens of its others */
+} wb_token_source;
+
+/* Local. Reads units 0 .. n - 1 into `arena`, where *packed then lives: n * (1 + group) sequences.
+ * Errors: those of `read`; WB_ERR_MEMORY. */
+wb_status wb_token_block_read(wb_packed *packed, const wb_token_source *source, int64_t n,
+                              wb_arena *arena);
+
+/* Local. Arena bytes that it takes. */
+size_t wb_token_block_bytes(const wb_token_source *source, int64_t n);
+
+#endif

@@ -1,0 +1,138 @@
+/* Opening a run: model, data, plan, memory. */
+#include "trainer.h"
+
+#include "chunk_plan.h"
+#include "gemm.h"
+#include "log.h"
+#include "units.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) {
+    enum { USUAL = 7 }; /* Tevatron's group of 8 */
+    const int64_t available = wb_data_set_negatives(data);
+    return config->data_hard_negatives >= 0 ? config->data_hard_negatives
+                                            : (available < USUAL ? available : USUAL);
+}
+
+static wb_status open_data(wb_trainer *t) {
+    wb_status status = WB_OK;
+    const wb_config *config = t->config;
+    WB_CHECK(config->data_train[0] != '\0', WB_ERR_CONFIG,
+             "data.train is not set; it names a BEIR folder or a Tevatron JSONL file");
+    WB_TRY(wb_data_set_open(&t->data, config->data_train, config->data_split));
+    const int64_t negatives = hard_negatives(config, t->data);
+    WB_CHECK(negatives <= wb_data_set_negatives(t->data), WB_ERR_CONFIG,
+             "data.hard_negatives = %lld, but a row of %s has only %lld", (long long)negatives,
+             config->data_train, (long long)wb_data_set_negatives(t->data));
+    t->shape.group = 1 + negatives;
+    WB_TRY(wb_model_max_tokens(&t->model, config->data_max_query_tokens, "data.max_query_tokens",
+                               &t->shape.query_tokens));
+    WB_TRY(wb_model_max_tokens(&t->model, config->data_max_passage_tokens,
+                               "data.max_passage_tokens", &t->shape.passage_tokens));
+    WB_TRY(wb_batch_plan_create(&t->plan, (uint64_t)config->run_seed, wb_data_set_rows(t->data),
+                                config->batch_size));
+done:
+    return status;
+}
+
+static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_epoch) {
+    wb_optimizer o = {
+        .kind = strcmp(config->optimizer_name, "sgd") == 0 ? WB_OPTIMIZER_SGD : WB_OPTIMIZER_ADAMW,
+        .schedule = WB_SCHEDULE_LINEAR,
+        .lr = config->optimizer_lr,
+        .weight_decay = config->optimizer_weight_decay,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .eps = 1e-8,
+        .total_steps =
+            config->batch_steps > 0 ? config->batch_steps : config->batch_epochs * steps_per_epoch,
+    };
+    if (strcmp(config->optimizer_schedule, "cosine") == 0) {
+        o.schedule = WB_SCHEDULE_COSINE;
+    } else if (strcmp(config->optimizer_schedule, "constant") == 0) {
+        o.schedule = WB_SCHEDULE_CONSTANT;
+    }
+    const double warmup = config->optimizer_warmup;
+    o.warmup_steps = (int64_t)ceil(warmup < 1.0 ? warmup * (double)o.total_steps : warmup);
+    return o;
+}
+
+static size_t step_bytes(const wb_trainer *t) {
+    const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
+    const int world = wb_comm_world(t->comm);
+    const int64_t n = (B + world - 1) / world, group = t->shape.group;
+    const size_t all = wb_float_bytes(B * (1 + group) * (d + 2));
+    const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
+    const size_t slack = (size_t)16 << 20; /* alignment, tiles of scores, chunk bounds */
+    return wb_batch_bytes(&t->shape, n) + all + mine + slack;
+}
+
+static wb_status reserve(wb_trainer *t) {
+    wb_status status = WB_OK;
+    const int64_t total = wb_encoder_table(t->model.encoder)->total;
+    const int slots = wb_optimizer_slots(t->optimizer.kind);
+    const size_t one = wb_arena_rounded(wb_float_bytes(total));
+    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + slots) * one));
+    WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
+    for (int i = 0; i < slots; i++) {
+        WB_TRY(wb_arena_floats(t->run_arena, total, &t->slots[i]));
+        memset(t->slots[i], 0, wb_float_bytes(total));
+    }
+    const size_t step = step_bytes(t);
+    WB_TRY(wb_arena_create(&t->step_arena, "step", step));
+    const size_t budget =
+        t->config->memory_budget > 0
+            ? t->config->memory_budget
+            : wb_memory_budget(wb_comm_local_world(t->comm), (size_t)(2 + slots) * one + step);
+    WB_TRY(wb_arena_create(&t->chunk_arena, "chunk", budget));
+done:
+    return status;
+}
+
+wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm) {
+    wb_status status = WB_OK;
+    *t = (wb_trainer){.config = config, .comm = comm};
+    wb_timetable_start(&t->time);
+    WB_TRY(wb_model_open(&t->model, config, comm));
+    WB_TRY_ALL(comm, open_data(t));
+    t->optimizer = make_optimizer(config, t->plan.steps_per_epoch);
+    WB_TRY_ALL(comm, reserve(t));
+done:
+    return status;
+}
+
+void wb_trainer_close(wb_trainer *t) {
+    wb_arena_destroy(t->chunk_arena);
+    wb_arena_destroy(t->step_arena);
+    wb_arena_destroy(t->run_arena);
+    wb_batch_plan_destroy(&t->plan);
+    wb_data_set_close(t->data);
+    wb_model_close(&t->model);
+    *t = (wb_trainer){0};
+}
+
+wb_status wb_trainer_log_plan(wb_trainer *t) {
+    const wb_config *config = t->config;
+    const int world = wb_comm_world(t->comm);
+    const int64_t B = config->batch_size;
+    const int64_t dropped = wb_data_set_dropped(t->data);
+    wb_log(WB_LOG_RUN, "data: %s training rows%s, %lld hard negatives each",
+           wb_count_text(t->plan.rows).text,
+           dropped > 0 ? " (rows without a positive left out)" : "", (long long)t->shape.group - 1);
+    wb_log(WB_LOG_RUN,
+           "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s, "
+           "%lld to %lld queries a rank",
+           (long long)t->optimizer.total_steps, (long long)B, (long long)t->plan.steps_per_epoch,
+           world, world > 1 ? "s" : "", wb_threads(), wb_threads() > 1 ? "s" : "",
+           (long long)(B / world), (long long)((B + world - 1) / world));
+    wb_log(WB_LOG_RUN,
+           "memory a rank: %s for parameters, gradients and optimizer, %s for activations",
+           wb_bytes_text((size_t)(2 + wb_optimizer_slots(t->optimizer.kind)) *
+                         wb_float_bytes(wb_encoder_table(t->model.encoder)->total))
+               .text,
+           wb_bytes_text(wb_arena_left(t->chunk_arena)).text);
+    return WB_OK;
+}

@@ -1,0 +1,39 @@
+/* A training run in memory: everything a step reads and writes. */
+#ifndef WB_TRAINER_H
+#define WB_TRAINER_H
+
+#include "batch.h"
+#include "comm.h"
+#include "data_set.h"
+#include "model.h"
+#include "optimizer.h"
+#include "options.h"
+#include "timetable.h"
+
+typedef struct wb_trainer {
+    const wb_config *config; /* borrowed until the trainer is closed */
+    wb_comm *comm;           /* borrowed likewise */
+    wb_model model;
+    wb_data_set *data;
+    wb_batch_plan plan;
+    wb_batch_shape shape;
+    wb_optimizer optimizer;
+    wb_timetable time;
+
+    wb_arena *run_arena;   /* gradients | optimizer state */
+    wb_arena *step_arena;  /* tokens | representations | cached gradients; reset each step */
+    wb_arena *chunk_arena; /* activations, within memory.budget; reset each step */
+    float *grads;          /* [total] */
+    float *slots[WB_OPTIMIZER_SLOTS]; /* [total] each */
+    int64_t done;                     /* optimizer steps done */
+} wb_trainer;
+
+/* Collective. Opens model and data and reserves all memory of the run; the optimizer's state is
+ * zero. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_trainer_open(wb_trainer *trainer, const wb_config *config, wb_comm *comm);
+void wb_trainer_close(wb_trainer *trainer);
+
+/* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
+wb_status wb_trainer_log_plan(wb_trainer *trainer);
+
+#endif
