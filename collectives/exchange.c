@@ -60,9 +60,9 @@ done:
     return status;
 }
 
-wb_status wb_reduce_counts(wb_comm *comm, int64_t *values, int count) {
+wb_status wb_reduce_sums(wb_comm *comm, double *values, int count) {
     wb_status status = WB_OK;
-    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, comm->mpi));
+    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
 done:
     return status;
 }

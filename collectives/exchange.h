@@ -22,8 +22,9 @@ wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count);
 wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *most,
                            const double *values, int count);
 
-/* Collective. values [count] becomes the sum over ranks. Error: WB_ERR_MPI. */
-wb_status wb_reduce_counts(wb_comm *comm, int64_t *values, int count);
+/* Collective. values [count] becomes the sum over ranks; whole numbers stay exact below 2^53.
+ * Error: WB_ERR_MPI. */
+wb_status wb_reduce_sums(wb_comm *comm, double *values, int count);
 
 /* Collective. Rank 0's bytes reach every rank. Error: WB_ERR_MPI. */
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes);

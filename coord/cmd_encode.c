@@ -149,11 +149,12 @@ static wb_status encode_rounds(encoding *e) {
             wb_log_bar(text);
         }
     }
-    WB_TRY(wb_reduce_counts(e->comm, &e->tokens, 1));
+    double tokens = (double)e->tokens;
+    WB_TRY(wb_reduce_sums(e->comm, &tokens, 1));
     const double seconds = wb_now() - began;
     wb_log(WB_LOG_RUN, "encoded %s texts, %s tokens in %s: %s tokens/s", wb_count_text(total).text,
-           wb_count_text(e->tokens).text, wb_seconds_text(seconds).text,
-           wb_count_text((int64_t)((double)e->tokens / seconds)).text);
+           wb_count_text((int64_t)tokens).text, wb_seconds_text(seconds).text,
+           wb_count_text((int64_t)(tokens / seconds)).text);
 done:
     return status;
 }

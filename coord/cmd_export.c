@@ -13,16 +13,6 @@ const wb_flag wb_export_flags[] = {
 };
 const int wb_export_flag_count = sizeof(wb_export_flags) / sizeof(wb_export_flags[0]);
 
-static wb_status read_config(wb_config *config, wb_origins **origins, const char *run) {
-    wb_status status = WB_OK;
-    char path[WB_PATH];
-    WB_TRY(wb_options_defaults(config, origins));
-    WB_TRY(wb_path_join(path, run, "config.yaml"));
-    WB_TRY(wb_config_file_read(config, *origins, path));
-done:
-    return status;
-}
-
 static wb_status read_parameters(wb_model *model, const wb_config *config, const char *run,
                                  int64_t *step) {
     wb_status status = WB_OK;
@@ -63,7 +53,9 @@ wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
     wb_origins *origins = NULL;
     wb_model model = {0};
     int64_t step = 0;
-    WB_TRY_ALL(comm, read_config(&config, &origins, run));
+    char path[WB_PATH];
+    WB_TRY_ALL(comm, wb_path_join(path, run, "config.yaml"));
+    WB_TRY_ALL(comm, wb_config_read(&config, &origins, path, NULL, 0));
     WB_TRY(wb_model_open(&model, &config, comm));
     WB_TRY_ALL(comm, acts ? read_parameters(&model, &config, run, &step) : WB_OK);
     WB_TRY_ALL(comm, acts ? write_folder(&model, &config, step, out) : WB_OK);

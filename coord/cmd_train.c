@@ -51,19 +51,6 @@ typedef struct run {
 /* ---- Configuration and folder
  * ------------------------------------------------------------------------------ */
 
-static wb_status read_config(run *r, const wb_arguments *arguments) {
-    wb_status status = WB_OK;
-    WB_TRY(wb_options_defaults(&r->config, &r->origins));
-    if (arguments->positional) {
-        WB_TRY(wb_config_file_read(&r->config, r->origins, arguments->positional));
-    }
-    for (int i = 0; i < arguments->repeats; i++) {
-        WB_TRY(wb_options_assign(&r->config, r->origins, arguments->repeated[i]));
-    }
-done:
-    return status;
-}
-
 static wb_status write_config(const run *r) {
     wb_status status = WB_OK;
     char *yaml = NULL;
@@ -362,7 +349,8 @@ done:
 wb_status wb_command_train(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
     run r = {.comm = comm};
-    WB_TRY_ALL(comm, read_config(&r, arguments));
+    WB_TRY_ALL(comm, wb_config_read(&r.config, &r.origins, arguments->positional,
+                                    arguments->repeated, arguments->repeats));
     if (arguments->values[PRINT_CONFIG]) {
         if (wb_comm_rank(comm) == 0) {
             wb_options_write(&r.config, r.origins, stdout);

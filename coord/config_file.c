@@ -112,3 +112,18 @@ done:
     free(text);
     return status;
 }
+
+wb_status wb_config_read(wb_config *config, wb_origins **origins, const char *path,
+                         const char *const *assignments, int count) {
+    wb_status status = WB_OK;
+    *origins = NULL;
+    WB_TRY(wb_options_defaults(config, origins));
+    if (path) {
+        WB_TRY(wb_config_file_read(config, *origins, path));
+    }
+    for (int i = 0; i < count; i++) {
+        WB_TRY(wb_options_assign(config, *origins, assignments[i]));
+    }
+done:
+    return status;
+}

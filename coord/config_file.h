@@ -9,4 +9,10 @@
  * unknown or repeated key, a value of the wrong kind or out of range, a file over 1 MiB. */
 wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char *path);
 
+/* Local. The configuration of a command line: defaults, then the file (NULL: none), then key=value
+ * assignments in order. `origins` is set even on error and owned by the caller. Errors as above,
+ * and WB_ERR_USAGE. */
+wb_status wb_config_read(wb_config *config, wb_origins **origins, const char *path,
+                         const char *const *assignments, int count);
+
 #endif

@@ -221,13 +221,14 @@ done:
 static wb_status count(const step *s, wb_step_report *report) {
     wb_status status = WB_OK;
     const wb_packed kept = wb_packed_slice(&s->batch.packed, 0, s->chunks.firsts[s->chunks.kept]);
-    const double flops = 3.0 * wb_encoder_flops(s->t->model.encoder, &s->batch.packed);
-    int64_t counts[] = {wb_packed_tokens(&s->batch.packed), wb_packed_tokens(&kept),
-                        (int64_t)(flops * 1e-3)};
-    WB_TRY(wb_reduce_counts(s->t->comm, counts, 3));
-    report->tokens = counts[0];
-    report->kept_tokens = counts[1];
-    report->flops = (double)counts[2] * 1e3;
+    double sums[] = {(double)wb_packed_tokens(&s->batch.packed), (double)wb_packed_tokens(&kept),
+                     wb_encoder_flops(s->t->model.encoder, &s->batch.packed),
+                     wb_encoder_flops(s->t->model.encoder, &kept)};
+    WB_TRY(wb_reduce_sums(s->t->comm, sums, 4));
+    report->tokens = (int64_t)sums[0];
+    report->kept_tokens = (int64_t)sums[1];
+    report->flops = 3.0 * sums[2];
+    report->extra_flops = sums[2] - sums[3];
 done:
     return status;
 }

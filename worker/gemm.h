@@ -12,6 +12,10 @@ void wb_gemm(float *c, int64_t ldc, const float *a, int64_t lda, wb_transpose a_
              const float *b, int64_t ldb, wb_transpose b_form, int64_t m, int64_t n, int64_t k,
              float alpha, float beta);
 
+/* Local. Floating-point operations a second of one product of this shape with op(b) transposed,
+ * over about `seconds`; scratch [m k + n k + m n]. All threads of the rank work on it. */
+double wb_gemm_rate(int64_t m, int64_t n, int64_t k, double seconds, float *scratch);
+
 /* Local. What the BLAS library says of itself: its processor path and version. */
 const char *wb_gemm_library(void);
 
