@@ -4,7 +4,7 @@
 #include "chunk_plan.h"
 #include "comm.h"
 #include "gemm.h"
-#include "hdf5_setup.h"
+#include "io_library.h"
 #include "units.h"
 
 #include <string.h>
@@ -40,7 +40,7 @@ void wb_machine_print_version(FILE *out) {
                   "MPI         %s\n"
                   "BLAS        %s\n"
                   "HDF5        %s\n",
-                  wb_comm_library(), wb_gemm_library(), wb_hdf5_version());
+                  wb_comm_library(), wb_gemm_library(), wb_io_hdf5_version());
 }
 
 /* The value after "name" and a colon in a file of such lines. */

@@ -1,6 +1,6 @@
 /* The program: one command, one message, one exit code. */
 #include "commands.h"
-#include "hdf5_setup.h"
+#include "io_library.h"
 #include "log.h"
 #include "machine.h"
 

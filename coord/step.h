@@ -11,7 +11,8 @@ typedef struct wb_step_report {
     double rate;          /* learning rate of the update */
     int64_t tokens;       /* real tokens encoded for the loss, over all ranks */
     int64_t kept_tokens;  /* those whose activations were kept */
-    double flops; /* of matrix products a step without recomputation needs: 3 forward passes */
+    double flops;         /* of the encoder's products, over all ranks: three forward passes */
+    double extra_flops;   /* of encoding again what was not kept */
 } wb_step_report;
 
 /* Collective. Runs step trainer->done + 1 and counts it. Parameters are unchanged on error.

@@ -34,3 +34,11 @@ wb_status wb_hdf5_error(wb_status code, const char *path, const char *what) {
     call = call ? call : what;
     return WB_ERROR(code, "%s: %.*s failed: %s", path, (int)strcspn(call, "("), call, reason);
 }
+
+const char *wb_io_hdf5_version(void) {
+    static char text[32];
+    unsigned major = 0, minor = 0, release = 0;
+    (void)H5get_libversion(&major, &minor, &release);
+    (void)snprintf(text, sizeof(text), "%u.%u.%u", major, minor, release);
+    return text;
+}

@@ -3,13 +3,9 @@
 #ifndef WB_HDF5_SETUP_H
 #define WB_HDF5_SETUP_H
 
-#include "status.h"
+#include "io_library.h"
 
 #include <hdf5.h>
-
-/* Local. Once, before anything else in io: prepares HDF5 and ignores SIGXFSZ and SIGPIPE, so that a
- * full disk is an error and not the end of the process. Error: WB_ERR_INTERNAL. */
-wb_status wb_io_init(void);
 
 /* Local. Sets the error "PATH: WHAT: reason" with the innermost reason on HDF5's stack, and clears
  * that stack. Returns `code`. */
