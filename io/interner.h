@@ -15,6 +15,7 @@ typedef struct wb_interner {
     wb_id_index index;
     char **blocks; /* storage of the strings */
     int64_t block_count;
+    char *block; /* where the next string goes, if it needs no more than block_left bytes */
     size_t block_left;
 } wb_interner;
 

@@ -32,9 +32,12 @@ void wb_lines_close(wb_lines *lines);
 /* Local. *more is false behind the last line. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_lines_next(wb_lines *lines, bool *more);
 
+/* Local. True where the line last handed out has nothing but blanks and tabs. */
+bool wb_lines_is_empty(const wb_lines *lines);
+
 /* Local. Splits the line last handed out at runs of blanks and tabs, in place: fills fields[most]
- * with borrowed strings; returns how many there are, most + 1 where there are more. A NUL byte in
- * the line ends up inside a field: see wb_lines_check_text. */
+ * with borrowed strings; returns how many there are, most + 1 where there are more. The line must
+ * have no NUL bytes: see wb_lines_check_text. */
 int wb_lines_split(wb_lines *lines, char *fields[], int most);
 
 /* Local. Refuses NUL bytes and invalid UTF-8 in the line last handed out, with file, line and

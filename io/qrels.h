@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 typedef struct wb_qrels {
-    char **queries;      /* [query_count], distinct, in order of first appearance */
-    int64_t query_count; /* */
-    int64_t rows;        /* judgements, in file order */
-    int64_t *query;      /* [rows], index in queries */
-    char **docids;       /* [rows] */
-    int64_t *scores;     /* [rows]; above 0 is relevant */
-    int64_t *lines;      /* [rows], line number in the file, for messages */
-    int64_t capacity;    /* rows there is room for */
+    char **queries; /* [query_count], distinct, in order of first appearance */
+    int64_t query_count;
+    int64_t *first;  /* [query_count + 1], rows of query i are [first[i], first[i + 1]) */
+    int64_t rows;    /* judgements; those of one query are together, in file order */
+    int64_t *query;  /* [rows], index in queries */
+    char **docids;   /* [rows] */
+    int64_t *scores; /* [rows]; above 0 is relevant */
+    int64_t *lines;  /* [rows], line number in the file, for messages */
     wb_interner query_names, docid_names; /* own all strings */
 } wb_qrels;
 

@@ -1,0 +1,153 @@
+/* Joins a BEIR folder's judgements to its texts; Tevatron files bring both together. */
+#include "data_set.h"
+
+#include "files.h"
+#include "hash.h"
+#include "qrels.h"
+#include "tevatron.h"
+
+#include <stdlib.h>
+
+/* Rows of queries.jsonl and corpus.jsonl that belong together. */
+typedef struct pair {
+    int64_t query, passage;
+} pair;
+
+struct wb_data_set {
+    bool is_beir;
+    wb_tevatron tevatron;
+    wb_text_file *queries, *corpus;
+    pair *pairs; /* [rows] */
+    int64_t rows, dropped;
+};
+
+static wb_status find(const wb_text_file *file, const char *what, const char *id, const char *path,
+                      int64_t line, int64_t *row) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_text_file_find(file, id, row));
+    WB_CHECK(*row >= 0, WB_ERR_INPUT, "%s:%lld: the %s \"%.100s\" is not in %s", path,
+             (long long)line, what, id, wb_text_file_path(file));
+done:
+    return status;
+}
+
+static wb_status join(wb_data_set *set, const wb_qrels *qrels, const char *path) {
+    wb_status status = WB_OK;
+    int64_t last_query = -1;
+    pair found = {0};
+    set->pairs = malloc((size_t)qrels->rows * sizeof(*set->pairs));
+    WB_CHECK(set->pairs, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
+             (long long)qrels->rows);
+    for (int64_t i = 0; i < qrels->rows; i++) {
+        const int64_t query = qrels->query[i];
+        if (query != last_query) {
+            WB_TRY(find(set->queries, "query", qrels->queries[query], path, qrels->lines[i],
+                        &found.query));
+            last_query = query;
+        }
+        WB_TRY(
+            find(set->corpus, "document", qrels->docids[i], path, qrels->lines[i], &found.passage));
+        if (qrels->scores[i] > 0) {
+            set->pairs[set->rows++] = found;
+        } else {
+            set->dropped++;
+        }
+    }
+done:
+    return status;
+}
+
+static wb_status open_beir(wb_data_set *set, const char *folder, const char *split) {
+    wb_status status = WB_OK;
+    wb_qrels qrels = {0};
+    char path[WB_PATH];
+    WB_CHECK(split, WB_ERR_USAGE, "%s: name the split to read, such as train", folder);
+    WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
+    WB_TRY(wb_qrels_read(&qrels, path));
+    WB_TRY(wb_path_join(path, folder, "queries.jsonl"));
+    WB_TRY(wb_text_file_open(&set->queries, path));
+    WB_TRY(wb_path_join(path, folder, "corpus.jsonl"));
+    WB_TRY(wb_text_file_open(&set->corpus, path));
+    WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
+    WB_TRY(join(set, &qrels, path));
+done:
+    wb_qrels_clear(&qrels);
+    return status;
+}
+
+wb_status wb_data_set_open(wb_data_set **set, const char *path, const char *split) {
+    wb_status status = WB_OK;
+    *set = NULL;
+    wb_data_set *s = calloc(1, sizeof(*s));
+    WB_CHECK(s, WB_ERR_MEMORY, "%s: no memory to open it", path);
+    s->tevatron.file = -1;
+    s->is_beir = wb_path_is_folder(path);
+    if (s->is_beir) {
+        WB_TRY(open_beir(s, path, split));
+    } else {
+        WB_TRY(wb_tevatron_open(&s->tevatron, path));
+        s->rows = s->tevatron.rows;
+        s->dropped = s->tevatron.dropped;
+    }
+    WB_CHECK(s->rows > 0, WB_ERR_INPUT, "%s: no row has a positive passage (%lld have none)", path,
+             (long long)s->dropped);
+    *set = s;
+    s = NULL;
+done:
+    wb_data_set_close(s);
+    return status;
+}
+
+void wb_data_set_close(wb_data_set *set) {
+    if (set) {
+        wb_tevatron_close(&set->tevatron);
+        wb_text_file_close(set->queries);
+        wb_text_file_close(set->corpus);
+        free(set->pairs);
+        free(set);
+    }
+}
+
+int64_t wb_data_set_rows(const wb_data_set *set) {
+    return set->rows;
+}
+
+int64_t wb_data_set_negatives(const wb_data_set *set) {
+    return set->is_beir ? 0 : set->tevatron.negatives;
+}
+
+int64_t wb_data_set_dropped(const wb_data_set *set) {
+    return set->dropped;
+}
+
+static wb_status read_pair(const wb_data_set *set, int64_t row, int64_t negatives, wb_text *texts) {
+    wb_status status = WB_OK;
+    WB_CHECK(negatives == 0, WB_ERR_CONFIG,
+             "%s: %lld negatives wanted; BEIR folders bring none: ask for 0 or use a Tevatron file",
+             wb_text_file_path(set->corpus), (long long)negatives);
+    WB_TRY(wb_text_file_read(set->queries, set->pairs[row].query, &texts[0]));
+    WB_TRY(wb_text_file_read(set->corpus, set->pairs[row].passage, &texts[1]));
+done:
+    return status;
+}
+
+wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, int64_t negatives,
+                           wb_text *texts, uint64_t *keys) {
+    wb_status status = WB_OK;
+    WB_ASSERT(row >= 0 && row < set->rows, "row %lld of %lld", (long long)row,
+              (long long)set->rows);
+    WB_ASSERT(draw >= 0 && negatives >= 0, "draw %lld, %lld negatives", (long long)draw,
+              (long long)negatives);
+    if (set->is_beir) {
+        WB_TRY(read_pair(set, row, negatives, texts));
+    } else {
+        WB_TRY(wb_tevatron_read(&set->tevatron, row, draw, negatives, texts));
+    }
+    for (int64_t i = 0; i < 2 + negatives; i++) {
+        if (keys) {
+            keys[i] = wb_hash(texts[i].text, texts[i].bytes);
+        }
+    }
+done:
+    return status;
+}

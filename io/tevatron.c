@@ -1,0 +1,242 @@
+/* Lines are checked once and parsed again whenever they are read. */
+#include "tevatron.h"
+
+#include "lines.h"
+#include "rng.h"
+#include "text_record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef enum side { POSITIVES, NEGATIVES } side;
+
+/* A line's passages: objects with their texts, or ids of the corpus. */
+typedef struct passages {
+    const json_t *arrays[2]; /* by side; NULL where there are none */
+    bool are_ids;
+} passages;
+
+/* ---- What a line says ---- */
+
+static wb_status find_passages(const json_t *line, const char *where, passages *found) {
+    static const char *const keys[2][2] = {
+        {"positive_passages", "negative_passages"},
+        {"positive_document_ids", "negative_document_ids"},
+    };
+    found->are_ids = !json_object_get(line, keys[0][POSITIVES]);
+    for (int i = 0; i < 2; i++) {
+        const char *key = keys[found->are_ids ? 1 : 0][i];
+        found->arrays[i] = json_object_get(line, key);
+        if (json_is_null(found->arrays[i])) {
+            found->arrays[i] = NULL;
+        }
+        if (found->arrays[i] && !json_is_array(found->arrays[i])) {
+            return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" must be an array", where, key);
+        }
+    }
+    if (!found->arrays[POSITIVES]) {
+        return WB_ERROR(WB_ERR_INPUT,
+                        "%s: neither \"positive_passages\" nor \"positive_document_ids\" is there",
+                        where);
+    }
+    return WB_OK;
+}
+
+static wb_status read_passage(const wb_tevatron *set, const passages *from, side which,
+                              size_t index, const char *where, wb_text *text) {
+    wb_status status = WB_OK;
+    const json_t *passage = json_array_get(from->arrays[which], index);
+    const char *id;
+    char number[24];
+    int64_t row;
+    if (!from->are_ids) {
+        return wb_text_record(text, passage, where);
+    }
+    WB_TRY(wb_text_record_id(passage,
+                             which == POSITIVES ? "positive_document_ids" : "negative_document_ids",
+                             where, number, &id));
+    WB_TRY(wb_text_file_fetch(set->corpus, id, &row, text));
+    WB_CHECK(row >= 0, WB_ERR_INPUT, "%s: the document \"%.100s\" is not in %s", where, id,
+             wb_text_file_path(set->corpus));
+done:
+    return status;
+}
+
+/* ---- Opening ---- */
+
+static wb_status open_corpus(wb_tevatron *set, const char *where) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    const char *slash = strrchr(set->path, '/');
+    char folder[WB_PATH] = ".";
+    if (slash) {
+        (void)snprintf(folder, sizeof(folder), "%.*s", (int)(slash - set->path), set->path);
+    }
+    WB_TRY(wb_path_join(path, folder, "corpus.jsonl"));
+    WB_CHECK(wb_path_is_file(path), WB_ERR_INPUT,
+             "%s: documents are named by id, but their texts are missing: no %s", where, path);
+    WB_TRY(wb_text_file_open(&set->corpus, path));
+done:
+    return status;
+}
+
+static wb_status grow(wb_tevatron *set) {
+    const int64_t capacity = set->capacity > 0 ? 2 * set->capacity : 1024;
+    int64_t *begins = realloc(set->begins, (size_t)capacity * sizeof(*begins));
+    set->begins = begins ? begins : set->begins;
+    int64_t *ends = realloc(set->ends, (size_t)capacity * sizeof(*ends));
+    set->ends = ends ? ends : set->ends;
+    if (!begins || !ends) {
+        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for the offsets of %lld rows", set->path,
+                        (long long)capacity);
+    }
+    set->capacity = capacity;
+    return WB_OK;
+}
+
+static wb_status check_passages(wb_tevatron *set, const passages *from, const char *where,
+                                wb_text *scratch) {
+    wb_status status = WB_OK;
+    if (from->are_ids && !set->corpus) {
+        WB_TRY(open_corpus(set, where));
+    }
+    for (int which = POSITIVES; which <= NEGATIVES; which++) {
+        for (size_t i = 0; i < json_array_size(from->arrays[which]); i++) {
+            WB_TRY(read_passage(set, from, (side)which, i, where, scratch));
+        }
+    }
+done:
+    return status;
+}
+
+static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scratch) {
+    wb_status status = WB_OK;
+    json_t *line = NULL;
+    passages from;
+    char where[WB_WHERE];
+    (void)snprintf(where, sizeof(where), "%s:%lld", set->path, (long long)lines->number);
+    WB_TRY(wb_json_parse(&line, lines->text, lines->bytes, set->path, lines->number));
+    WB_TRY(wb_text_record(scratch, line, where));
+    WB_TRY(find_passages(line, where, &from));
+    WB_TRY(check_passages(set, &from, where, scratch));
+    if (json_array_size(from.arrays[POSITIVES]) == 0) {
+        set->dropped++;
+        goto done;
+    }
+    if (set->rows == set->capacity) {
+        WB_TRY(grow(set));
+    }
+    const int64_t negatives = (int64_t)json_array_size(from.arrays[NEGATIVES]);
+    set->negatives = set->rows == 0 || negatives < set->negatives ? negatives : set->negatives;
+    set->begins[set->rows] = lines->offset;
+    set->ends[set->rows++] = lines->position;
+done:
+    json_decref(line);
+    return status;
+}
+
+static wb_status scan(wb_tevatron *set) {
+    wb_status status = WB_OK;
+    wb_text scratch = {0};
+    wb_lines lines;
+    bool more = true;
+    WB_TRY(wb_lines_open(&lines, set->path));
+    WB_TRY(wb_lines_next(&lines, &more));
+    while (more) {
+        if (!wb_lines_is_empty(&lines)) {
+            WB_TRY(add_line(set, &lines, &scratch));
+        }
+        WB_TRY(wb_lines_next(&lines, &more));
+    }
+done:
+    wb_lines_close(&lines);
+    wb_text_clear(&scratch);
+    return status;
+}
+
+wb_status wb_tevatron_open(wb_tevatron *set, const char *path) {
+    wb_status status = WB_OK;
+    *set = (wb_tevatron){.file = -1};
+    WB_CHECK(strlen(path) < sizeof(set->path), WB_ERR_USAGE, "path too long: %.200s…", path);
+    (void)strcpy(set->path, path);
+    set->file = open(path, O_RDONLY | O_CLOEXEC);
+    WB_CHECK(set->file >= 0, WB_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
+    WB_TRY(scan(set));
+done:
+    if (status != WB_OK) {
+        wb_tevatron_close(set);
+    }
+    return status;
+}
+
+void wb_tevatron_close(wb_tevatron *set) {
+    if (set->file >= 0) {
+        (void)close(set->file);
+    }
+    wb_text_file_close(set->corpus);
+    free(set->begins);
+    free(set->ends);
+    *set = (wb_tevatron){.file = -1};
+}
+
+/* ---- Reading ---- */
+
+/* The order of a row's negatives: a random one that depends on the row only. */
+static void shuffle(size_t *order, size_t count, int64_t row) {
+    enum { PLACE_OF_NEGATIVES = 1 };
+    const wb_rng_key key = {.seed = (uint64_t)row,
+                            .site = wb_rng_site(WB_RNG_SHUFFLE, PLACE_OF_NEGATIVES)};
+    for (size_t i = 0; i < count; i++) {
+        const size_t other = (size_t)wb_rng_below(i + 1, key, (uint32_t)i);
+        order[i] = order[other];
+        order[other] = i;
+    }
+}
+
+static wb_status read_negatives(const wb_tevatron *set, const passages *from, int64_t row,
+                                int64_t draw, int64_t negatives, const char *where,
+                                wb_text *texts) {
+    wb_status status = WB_OK;
+    const size_t count = json_array_size(from->arrays[NEGATIVES]);
+    size_t *order = NULL;
+    WB_CHECK(negatives <= (int64_t)count, WB_ERR_CONFIG,
+             "%s: %lld negatives wanted, %zu are there; ask for fewer", where, (long long)negatives,
+             count);
+    if (negatives == 0) {
+        return WB_OK;
+    }
+    order = malloc(count * sizeof(*order));
+    WB_CHECK(order, WB_ERR_MEMORY, "%s: no memory for %zu negatives", where, count);
+    shuffle(order, count, row);
+    const size_t first = (size_t)draw % count * (size_t)negatives % count;
+    for (size_t i = 0; i < (size_t)negatives; i++) {
+        WB_TRY(read_passage(set, from, NEGATIVES, order[(first + i) % count], where, &texts[i]));
+    }
+done:
+    free(order);
+    return status;
+}
+
+wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
+                           wb_text *texts) {
+    wb_status status = WB_OK;
+    json_t *line = NULL;
+    passages from;
+    char where[WB_WHERE];
+    WB_TRY(wb_text_record_parse(&texts[0], set->file, set->path, set->begins[row], set->ends[row],
+                                where, &line));
+    WB_TRY(wb_text_record(&texts[0], line, where));
+    WB_TRY(find_passages(line, where, &from));
+    const size_t positives = json_array_size(from.arrays[POSITIVES]);
+    WB_CHECK(positives > 0 && (!from.are_ids || set->corpus), WB_ERR_INPUT,
+             "%s: the line is no longer what was checked", where);
+    const size_t positive = ((size_t)row % positives + (size_t)draw % positives) % positives;
+    WB_TRY(read_passage(set, &from, POSITIVES, positive, where, &texts[1]));
+    WB_TRY(read_negatives(set, &from, row, draw, negatives, where, &texts[2]));
+done:
+    json_decref(line);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* Tevatron training files: a query and its passages a line; see data_set.h for the two forms. */
+#ifndef WB_TEVATRON_H
+#define WB_TEVATRON_H
+
+#include "files.h"
+#include "text_file.h"
+
+typedef struct wb_tevatron {
+    char path[WB_PATH];
+    int file;
+    wb_text_file *corpus; /* where lines name documents by id, else NULL */
+    int64_t rows, capacity;
+    int64_t *begins, *ends; /* [rows], bytes of each row's line in the file */
+    int64_t dropped;        /* lines without positives */
+    int64_t negatives;      /* the fewest of any row */
+} wb_tevatron;
+
+/* Local. Opens and checks a whole file. Errors: WB_ERR_INPUT with file:line; WB_ERR_MEMORY. */
+wb_status wb_tevatron_open(wb_tevatron *set, const char *path);
+void wb_tevatron_close(wb_tevatron *set);
+
+/* Local. As wb_data_set_read, without the keys. */
+wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
+                           wb_text *texts);
+
+#endif

@@ -1,0 +1,194 @@
+/* One pass to check and to index, then pread. */
+#include "text_file.h"
+
+#include "files.h"
+#include "hash.h"
+#include "id_index.h"
+#include "lines.h"
+#include "text_record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct wb_text_file {
+    char path[WB_PATH];
+    int file;
+    int64_t rows, capacity;
+    int64_t *offsets; /* [rows + 1] */
+    wb_id_index index;
+};
+
+/* ---- Opening ---- */
+
+static wb_status grow(wb_text_file *f, uint64_t **hashes) {
+    const int64_t capacity = f->capacity > 0 ? 2 * f->capacity : 1024;
+    int64_t *offsets = realloc(f->offsets, (size_t)(capacity + 1) * sizeof(*offsets));
+    f->offsets = offsets ? offsets : f->offsets;
+    uint64_t *grown = realloc(*hashes, (size_t)capacity * sizeof(*grown));
+    *hashes = grown ? grown : *hashes;
+    if (!offsets || !grown) {
+        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for the offsets of %lld rows", f->path,
+                        (long long)capacity);
+    }
+    f->capacity = capacity;
+    return WB_OK;
+}
+
+static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, uint64_t **hashes) {
+    wb_status status = WB_OK;
+    json_t *object = NULL;
+    char where[WB_WHERE];
+    (void)snprintf(where, sizeof(where), "%s:%lld", f->path, (long long)lines->number);
+    WB_TRY(wb_json_parse(&object, lines->text, lines->bytes, f->path, lines->number));
+    WB_TRY(wb_text_record(text, object, where));
+    if (f->rows == f->capacity) {
+        WB_TRY(grow(f, hashes));
+    }
+    f->offsets[f->rows] = lines->offset;
+    (*hashes)[f->rows] = wb_hash(text->id, strlen(text->id));
+    f->rows++;
+done:
+    json_decref(object);
+    return status;
+}
+
+/* Fills offsets, and hashes of the ids. */
+static wb_status scan(wb_text_file *f, uint64_t **hashes) {
+    wb_status status = WB_OK;
+    wb_text text = {0};
+    wb_lines lines;
+    bool more = true;
+    WB_TRY(wb_lines_open(&lines, f->path));
+    WB_TRY(grow(f, hashes));
+    WB_TRY(wb_lines_next(&lines, &more));
+    while (more) {
+        if (!wb_lines_is_empty(&lines)) {
+            WB_TRY(add_row(f, &lines, &text, hashes));
+        }
+        WB_TRY(wb_lines_next(&lines, &more));
+    }
+    f->offsets[f->rows] = lines.position;
+done:
+    wb_lines_close(&lines);
+    wb_text_clear(&text);
+    return status;
+}
+
+static wb_status check_distinct(const wb_text_file *f, int64_t earlier, int64_t later, wb_text *one,
+                                wb_text *two) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_text_file_read(f, earlier, one));
+    WB_TRY(wb_text_file_read(f, later, two));
+    WB_CHECK(strcmp(one->id, two->id) != 0, WB_ERR_INPUT,
+             "%s:%lld: the id \"%.100s\" is already on line %lld", f->path,
+             (long long)wb_line_number(f->path, f->offsets[later]), two->id,
+             (long long)wb_line_number(f->path, f->offsets[earlier]));
+done:
+    return status;
+}
+
+static wb_status index_rows(wb_text_file *f, const uint64_t *hashes) {
+    wb_status status = WB_OK;
+    wb_text one = {0}, two = {0};
+    WB_TRY(wb_id_index_create(&f->index, f->rows));
+    for (int64_t row = 0; row < f->rows; row++) {
+        uint64_t step = 0;
+        int64_t earlier;
+        while ((earlier = wb_id_index_next(&f->index, hashes[row], &step)) >= 0) {
+            if (hashes[earlier] == hashes[row]) {
+                WB_TRY(check_distinct(f, earlier, row, &one, &two));
+            }
+        }
+        wb_id_index_put(&f->index, hashes[row], row);
+    }
+done:
+    wb_text_clear(&one);
+    wb_text_clear(&two);
+    return status;
+}
+
+wb_status wb_text_file_open(wb_text_file **file, const char *path) {
+    wb_status status = WB_OK;
+    uint64_t *hashes = NULL;
+    *file = NULL;
+    wb_text_file *f = calloc(1, sizeof(*f));
+    WB_CHECK(f, WB_ERR_MEMORY, "%s: no memory to open it", path);
+    f->file = open(path, O_RDONLY | O_CLOEXEC);
+    WB_CHECK(strlen(path) < sizeof(f->path), WB_ERR_USAGE, "path too long: %.200s…", path);
+    (void)strcpy(f->path, path);
+    WB_CHECK(f->file >= 0, WB_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
+    WB_TRY(scan(f, &hashes));
+    WB_TRY(index_rows(f, hashes));
+    *file = f;
+    f = NULL;
+done:
+    free(hashes);
+    wb_text_file_close(f);
+    return status;
+}
+
+void wb_text_file_close(wb_text_file *file) {
+    if (file) {
+        if (file->file >= 0) {
+            (void)close(file->file);
+        }
+        free(file->offsets);
+        wb_id_index_clear(&file->index);
+        free(file);
+    }
+}
+
+/* ---- Reading ---- */
+
+const char *wb_text_file_path(const wb_text_file *file) {
+    return file->path;
+}
+
+int64_t wb_text_file_rows(const wb_text_file *file) {
+    return file->rows;
+}
+
+int64_t wb_text_file_offset(const wb_text_file *file, int64_t row) {
+    WB_ASSERT(row >= 0 && row <= file->rows, "row %lld of %lld", (long long)row,
+              (long long)file->rows);
+    return file->offsets[row];
+}
+
+wb_status wb_text_file_read(const wb_text_file *file, int64_t row, wb_text *text) {
+    wb_status status = WB_OK;
+    json_t *object = NULL;
+    char where[WB_WHERE];
+    WB_ASSERT(row >= 0 && row < file->rows, "row %lld of %lld", (long long)row,
+              (long long)file->rows);
+    WB_TRY(wb_text_record_parse(text, file->file, file->path, file->offsets[row],
+                                file->offsets[row + 1], where, &object));
+    WB_TRY(wb_text_record(text, object, where));
+done:
+    json_decref(object);
+    return status;
+}
+
+wb_status wb_text_file_fetch(const wb_text_file *file, const char *id, int64_t *row,
+                             wb_text *text) {
+    wb_status status = WB_OK;
+    const uint64_t hash = wb_hash(id, strlen(id));
+    uint64_t step = 0;
+    while ((*row = wb_id_index_next(&file->index, hash, &step)) >= 0) {
+        WB_TRY(wb_text_file_read(file, *row, text));
+        if (strcmp(text->id, id) == 0) {
+            break;
+        }
+    }
+done:
+    return status;
+}
+
+wb_status wb_text_file_find(const wb_text_file *file, const char *id, int64_t *row) {
+    wb_text text = {0};
+    const wb_status status = wb_text_file_fetch(file, id, row, &text);
+    wb_text_clear(&text);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* One text out of one JSON object: the rules that text files and Tevatron passages share. */
+#ifndef WB_TEXT_RECORD_H
+#define WB_TEXT_RECORD_H
+
+#include "files.h"
+#include "json.h"
+#include "text_file.h"
+
+enum { WB_WHERE = WB_PATH + 64 };
+
+/* Local. Fills text->id, text and bytes from an object as text_file.h says. Messages begin with
+ * `where`, a file and a line or a byte in it. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_text_record(wb_text *text, const json_t *object, const char *where);
+
+/* Local. Parses the line at [begin, end) of an open file, up to its line end if that is sooner,
+ * with text->line as storage; *object is a new reference. Fills `where` for messages about it.
+ * Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_text_record_parse(wb_text *text, int file, const char *path, int64_t begin,
+                               int64_t end, char where[WB_WHERE], json_t **object);
+
+/* Local. A JSON string or integer as an id: *id is borrowed from `value`, or from number[24].
+ * Error: WB_ERR_INPUT where it is neither, empty, or has blanks. */
+wb_status wb_text_record_id(const json_t *value, const char *key, const char *where,
+                            char number[24], const char **id);
+
+#endif
