@@ -67,7 +67,7 @@ static wb_status set_pair(reader *r, const char *section, yaml_node_pair_t *pair
     const yaml_node_t *key_node = yaml_document_get_node(&r->document, pair->key);
     const yaml_node_t *node = yaml_document_get_node(&r->document, pair->value);
     const size_t line = key_node->start_mark.line + 1;
-    const char *name, *value;
+    const char *name = NULL, *value = NULL;
     char key[KEY], origin[256];
     WB_TRY(scalar(r, key_node, "a key", &name));
     const int length = snprintf(key, sizeof(key), "%s%s%s", section, section[0] ? "." : "", name);

@@ -176,6 +176,7 @@ static wb_status backward(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     const int64_t d = t->model.folder.spec.hidden;
+    wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
     memset(t->grads, 0, wb_float_bytes(wb_encoder_table(t->model.encoder)->total));
     for (int64_t chunk = 0; chunk < s->chunks.chunks; chunk++) {
         const size_t mark = wb_arena_mark(t->chunk_arena);

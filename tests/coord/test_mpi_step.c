@@ -1,0 +1,174 @@
+/* GradCache over ranks, chunks and budgets against one big batch, with dropout on.
+ *
+ * The reference is the textbook form: the whole batch in one chunk on every rank, a loss in double
+ * with a matrix of all scores, one backward pass. Only encoder and masks are shared with the step.
+ */
+#include "chunk_plan.h"
+#include "step.h"
+#include "tiny_run.h"
+
+static wb_comm *comm;
+
+/* Loss of the batch and gradient of every representation [n (1 + group), d], in double. */
+static double naive_loss(float *dreps, const float *reps, int64_t B, int64_t group, int64_t d,
+                         double tau) {
+    const int64_t N = B * group;
+    const float *q = reps, *p = reps + B * d;
+    double *dreps64 = calloc((size_t)((B + N) * d), sizeof(double));
+    double *weights = malloc((size_t)N * sizeof(double));
+    double loss = 0.0;
+    for (int64_t i = 0; i < B; i++) {
+        double sum = 0.0;
+        for (int64_t j = 0; j < N; j++) {
+            double score = 0.0;
+            for (int64_t k = 0; k < d; k++) {
+                score += (double)q[i * d + k] * (double)p[j * d + k];
+            }
+            weights[j] = exp(score / tau);
+            sum += weights[j];
+        }
+        loss -= log(weights[i * group] / sum) / (double)B;
+        for (int64_t j = 0; j < N; j++) {
+            const double weight =
+                (weights[j] / sum - (j == i * group ? 1.0 : 0.0)) / (tau * (double)B);
+            for (int64_t k = 0; k < d; k++) {
+                dreps64[i * d + k] += weight * (double)p[j * d + k];
+                dreps64[(B + j) * d + k] += weight * (double)q[i * d + k];
+            }
+        }
+    }
+    for (int64_t i = 0; i < (B + N) * d; i++) {
+        dreps[i] = (float)dreps64[i];
+    }
+    free(weights);
+    free(dreps64);
+    return loss;
+}
+
+/* grads [total] owned by the caller. */
+static float *reference(wb_trainer *t, double *loss) {
+    const int64_t B = t->plan.size, group = t->shape.group, d = t->model.folder.spec.hidden;
+    const wb_pass pass = {
+        .active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done};
+    wb_arena *arena;
+    wb_batch batch;
+    wb_tape *tape;
+    int64_t epoch;
+    expect_ok(wb_arena_create(&arena, "reference", (size_t)256 << 20));
+    const int64_t *rows = wb_batch_plan_rows(&t->plan, t->done, &epoch);
+    expect_ok(wb_batch_read(&batch, t->data, &t->model, &t->shape, rows, epoch, B, 0, B, arena));
+    float *reps = malloc((size_t)(batch.packed.n * d) * sizeof(*reps));
+    float *dreps = malloc((size_t)(batch.packed.n * d) * sizeof(*dreps));
+    float *grads = calloc((size_t)wb_encoder_table(t->model.encoder)->total, sizeof(*grads));
+    expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
+                                 batch.examples, &pass, arena));
+    *loss = naive_loss(dreps, reps, B, group, d, t->config->loss_temperature);
+    expect_ok(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape, dreps, arena));
+    free(reps);
+    free(dreps);
+    wb_arena_destroy(arena);
+    return grads;
+}
+
+static void check_steps(const char *const *assignments, int count, const char *what) {
+    const tiny_run run = tiny_make(comm, "step");
+    char tevatron[700];
+    (void)snprintf(tevatron, sizeof(tevatron), "data.train=%s", run.tevatron);
+    for (int hard = 0; hard < 2; hard++) {
+        const char *all[16];
+        int used = 0;
+        for (; used < count; used++) {
+            all[used] = assignments[used];
+        }
+        if (hard) {
+            all[used++] = tevatron;
+        }
+        const wb_config config = tiny_config(&run, all, used);
+        wb_trainer t;
+        expect_ok(wb_trainer_open(&t, &config, comm));
+        assert_int_equal(t.shape.group, hard ? 3 : 1);
+        for (int step = 0; step < 3; step++) {
+            double loss;
+            float *wanted = reference(&t, &loss);
+            wb_step_report report;
+            expect_ok(wb_step_run(&t, &report));
+            if (!(fabs(report.loss - loss) <= 1e-5 * fabs(loss))) {
+                fail_msg("%s: loss %.9g, wanted %.9g", what, report.loss, loss);
+            }
+            /* the exactness contract, DESIGN section 3 */
+            expect_relative(t.grads, wanted, wb_encoder_table(t.model.encoder)->total, 1e-5, what);
+            free(wanted);
+        }
+        wb_trainer_close(&t);
+    }
+}
+
+static void gradient_cache_equals_one_big_batch(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=16"}, 1, "all kept");
+    check_steps((const char *[]){"batch.size=16", "memory.chunk_tokens=20"}, 2, "small chunks");
+    check_steps((const char *[]){"batch.size=13", "memory.chunk_tokens=50"}, 2, "uneven shares");
+    check_steps((const char *[]){"batch.size=16", "model.pooling=cls", "model.normalize=false",
+                                 "loss.temperature=5"},
+                4, "raw first token");
+}
+
+static void what_is_encoded_again_repeats_its_dropout(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=16", "memory.chunk_tokens=40", "memory.budget=160K",
+                                 "model.dropout=0.3"},
+                4, "nothing or little kept");
+}
+
+static void a_rank_without_rows_takes_part(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
+}
+
+static void a_budget_below_one_chunk_is_refused_on_all_ranks(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "budget");
+    const char *const assignments[] = {"batch.size=16", "memory.budget=10K"};
+    const wb_config config = tiny_config(&run, assignments, 2);
+    wb_trainer t;
+    wb_step_report report;
+    expect_ok(wb_trainer_open(&t, &config, comm));
+    expect_error(wb_step_run(&t, &report), WB_ERR_MEMORY, "memory.budget");
+    wb_trainer_close(&t);
+}
+
+static void a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "nan");
+    const char *const assignments[] = {"batch.size=8"};
+    const wb_config config = tiny_config(&run, assignments, 1);
+    wb_trainer t;
+    wb_step_report report;
+    expect_ok(wb_trainer_open(&t, &config, comm));
+    const int64_t total = wb_encoder_table(t.model.encoder)->total;
+    if (wb_comm_rank(comm) == wb_comm_world(comm) - 1) {
+        t.model.params[total - 1] = NAN; /* a bias of the top layer norm */
+    }
+    float *before = malloc((size_t)total * sizeof(*before));
+    memcpy(before, t.model.params, (size_t)total * sizeof(*before));
+    expect_error(wb_step_run(&t, &report), WB_ERR_NUMERIC, "the loss of query");
+    assert_memory_equal(before, t.model.params, (size_t)total * sizeof(*before));
+    assert_int_equal(t.done, 0);
+    free(before);
+    wb_trainer_close(&t);
+}
+
+int main(int argc, char **argv) {
+    expect_ok(wb_comm_create(&comm, &argc, &argv));
+    expect_ok(wb_io_init());
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradient_cache_equals_one_big_batch),
+        cmocka_unit_test(what_is_encoded_again_repeats_its_dropout),
+        cmocka_unit_test(a_rank_without_rows_takes_part),
+        cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
+        cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    wb_comm_destroy(comm);
+    return failed;
+}
