@@ -51,9 +51,9 @@ wb_status wb_checkpoint_write(const char *run_folder, const wb_checkpoint *state
 wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state, bool *found,
                                     char *rejected, size_t rejected_bytes);
 
-/* Local. Removes leftovers (.tmp) and all but the `keep` (>= 2) newest generations, after the
- * newest has been read back and verified. Errors: WB_ERR_CHECKPOINT (nothing is removed),
- * WB_ERR_DISK. */
+/* Local. Removes leftovers (.tmp) and all generations older than the `keep` (>= 2) newest, counted
+ * from the newest that is read back and verifies; damaged ones before it stay.
+ * Errors: WB_ERR_CHECKPOINT where none verifies (none is removed), WB_ERR_DISK. */
 wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep);
 
 /* Local. Size and sum of every file of one generation against its manifest.

@@ -23,13 +23,6 @@ enum {
     SUPERBLOCK = 48, /* bytes of HDF5's checksummed superblock */
 };
 
-static void close_id(hid_t *id, herr_t (*close_it)(hid_t)) {
-    if (*id > 0) {
-        (void)close_it(*id);
-    }
-    *id = 0;
-}
-
 static bool is_utf8(const char *text, size_t bytes) {
     utf8proc_int32_t point;
     for (size_t at = 0; at < bytes;) {
@@ -42,9 +35,6 @@ static bool is_utf8(const char *text, size_t bytes) {
     }
     return true;
 }
-
-/* ---- Writing ------------------------------------------------------------------------------------
- */
 
 struct wb_embeddings_writer {
     char path[WB_PATH];
@@ -76,8 +66,8 @@ static wb_status put_attribute(hid_t file, const char *path, const char *name, h
                 WB_ERR_DISK, path);
     WB_TRY_HDF5(H5Awrite(attribute, type, value), WB_ERR_DISK, path);
 done:
-    close_id(&attribute, H5Aclose);
-    close_id(&space, H5Sclose);
+    wb_hdf5_close(&attribute, H5Aclose);
+    wb_hdf5_close(&space, H5Sclose);
     return status;
 }
 
@@ -98,7 +88,7 @@ static wb_status put_text(hid_t file, const char *path, const char *name, const 
     WB_TRY(text_type(&type, strlen(text), path));
     WB_TRY(put_attribute(file, path, name, type, text));
 done:
-    close_id(&type, H5Tclose);
+    wb_hdf5_close(&type, H5Tclose);
     return status;
 }
 
@@ -134,9 +124,9 @@ static wb_status make_dataset(hid_t *dataset, hid_t file, const char *path, cons
     WB_TRY_HDF5(*dataset = H5Dcreate2(file, name, type, space, H5P_DEFAULT, create, access),
                 WB_ERR_DISK, path);
 done:
-    close_id(&access, H5Pclose);
-    close_id(&create, H5Pclose);
-    close_id(&space, H5Sclose);
+    wb_hdf5_close(&access, H5Pclose);
+    wb_hdf5_close(&create, H5Pclose);
+    wb_hdf5_close(&space, H5Sclose);
     return status;
 }
 
@@ -164,7 +154,7 @@ wb_status wb_embeddings_create(wb_embeddings_writer **result, const char *path, 
     *result = writer;
     writer = NULL;
 done:
-    close_id(&access, H5Pclose);
+    wb_hdf5_close(&access, H5Pclose);
     wb_embeddings_discard(writer);
     return status;
 }
@@ -217,8 +207,8 @@ static wb_status move_rows(hid_t dataset, hid_t memory_type, int64_t first, int6
                     WB_ERR_INPUT, path);
     }
 done:
-    close_id(&memory_space, H5Sclose);
-    close_id(&file_space, H5Sclose);
+    wb_hdf5_close(&memory_space, H5Sclose);
+    wb_hdf5_close(&file_space, H5Sclose);
     return status;
 }
 
@@ -263,8 +253,8 @@ static wb_status write_ids(wb_embeddings_writer *writer) {
     WB_TRY_HDF5(H5Dclose(dataset), WB_ERR_DISK, writer->temporary);
     dataset = 0;
 done:
-    close_id(&dataset, H5Dclose);
-    close_id(&type, H5Tclose);
+    wb_hdf5_close(&dataset, H5Dclose);
+    wb_hdf5_close(&type, H5Tclose);
     free(block);
     return status;
 }
@@ -288,17 +278,14 @@ void wb_embeddings_discard(wb_embeddings_writer *writer) {
     if (!writer) {
         return;
     }
-    close_id(&writer->embeddings, H5Dclose);
-    close_id(&writer->file, H5Fclose);
+    wb_hdf5_close(&writer->embeddings, H5Dclose);
+    wb_hdf5_close(&writer->file, H5Fclose);
     if (writer->temporary[0] != '\0') {
         (void)unlink(writer->temporary);
     }
     free(writer->ids);
     free(writer);
 }
-
-/* ---- Reading ------------------------------------------------------------------------------------
- */
 
 struct wb_embeddings_reader {
     char path[WB_PATH];
@@ -357,9 +344,9 @@ static wb_status get_text(hid_t file, const char *path, const char *name, char *
     WB_TRY_HDF5(H5Aread(attribute, type, text), WB_ERR_INPUT, path);
     WB_CHECK(is_utf8(text, strlen(text)), WB_ERR_INPUT, "%s: attribute %s is no UTF-8", path, name);
 done:
-    close_id(&space, H5Sclose);
-    close_id(&type, H5Tclose);
-    close_id(&attribute, H5Aclose);
+    wb_hdf5_close(&space, H5Sclose);
+    wb_hdf5_close(&type, H5Tclose);
+    wb_hdf5_close(&attribute, H5Aclose);
     return status;
 }
 
@@ -379,9 +366,9 @@ static wb_status get_integer(hid_t file, const char *path, const char *name, int
              "%s: attribute %s = %lld; the allowed range is %lld to %lld", path, name,
              (long long)*value, (long long)least, (long long)most);
 done:
-    close_id(&space, H5Sclose);
-    close_id(&type, H5Tclose);
-    close_id(&attribute, H5Aclose);
+    wb_hdf5_close(&space, H5Sclose);
+    wb_hdf5_close(&type, H5Tclose);
+    wb_hdf5_close(&attribute, H5Aclose);
     return status;
 }
 
@@ -426,7 +413,7 @@ static wb_status check_storage(hid_t dataset, const char *path, const char *name
                  path, name, (int)filter);
     }
 done:
-    close_id(&create, H5Pclose);
+    wb_hdf5_close(&create, H5Pclose);
     return status;
 }
 
@@ -447,7 +434,7 @@ static wb_status open_dataset(hid_t *dataset, hid_t *type, hsize_t *extents, int
              WB_ERR_INPUT, "%s: dataset %s must have %d dimensions", path, name, rank);
     WB_TRY(check_storage(*dataset, path, name, rank, H5Tget_size(*type)));
 done:
-    close_id(&space, H5Sclose);
+    wb_hdf5_close(&space, H5Sclose);
     return status;
 }
 
@@ -470,7 +457,7 @@ static wb_status open_embeddings(wb_embeddings_reader *reader, int64_t size) {
     reader->rows = (int64_t)extents[0];
     reader->width = (int64_t)extents[1];
 done:
-    close_id(&type, H5Tclose);
+    wb_hdf5_close(&type, H5Tclose);
     return status;
 }
 
@@ -487,7 +474,7 @@ static wb_status open_ids(wb_embeddings_reader *reader) {
              reader->path, (unsigned long long)rows, (long long)reader->rows);
     reader->id_bytes = H5Tget_size(type);
 done:
-    close_id(&type, H5Tclose);
+    wb_hdf5_close(&type, H5Tclose);
     return status;
 }
 
@@ -508,7 +495,7 @@ wb_status wb_embeddings_open(wb_embeddings_reader **result, const char *path) {
     *result = reader;
     reader = NULL;
 done:
-    close_id(&access, H5Pclose);
+    wb_hdf5_close(&access, H5Pclose);
     wb_embeddings_close(reader);
     return status;
 }
@@ -517,9 +504,9 @@ void wb_embeddings_close(wb_embeddings_reader *reader) {
     if (!reader) {
         return;
     }
-    close_id(&reader->ids, H5Dclose);
-    close_id(&reader->embeddings, H5Dclose);
-    close_id(&reader->file, H5Fclose);
+    wb_hdf5_close(&reader->ids, H5Dclose);
+    wb_hdf5_close(&reader->embeddings, H5Dclose);
+    wb_hdf5_close(&reader->file, H5Fclose);
     free(reader);
 }
 
@@ -582,7 +569,7 @@ wb_status wb_embeddings_read_ids(const wb_embeddings_reader *reader, int64_t fir
                  "%s: id %lld is empty or no UTF-8", reader->path, (long long)(first + i));
     }
 done:
-    close_id(&type, H5Tclose);
+    wb_hdf5_close(&type, H5Tclose);
     if (status != WB_OK) {
         wb_embeddings_ids_clear(ids);
     }

@@ -42,3 +42,10 @@ const char *wb_io_hdf5_version(void) {
     (void)snprintf(text, sizeof(text), "%u.%u.%u", major, minor, release);
     return text;
 }
+
+void wb_hdf5_close(hid_t *handle, herr_t (*close_handle)(hid_t)) {
+    if (*handle > 0) {
+        (void)close_handle(*handle);
+    }
+    *handle = 0;
+}

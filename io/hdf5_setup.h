@@ -11,6 +11,9 @@
  * that stack. Returns `code`. */
 wb_status wb_hdf5_error(wb_status code, const char *path, const char *what);
 
+/* Local. Closes a handle that is open (> 0), by its own close function, and sets it to 0. */
+void wb_hdf5_close(hid_t *handle, herr_t (*close_handle)(hid_t));
+
 /* For HDF5 calls that say failure with a negative number. Needs `status` and `done:`, as WB_TRY. */
 #define WB_TRY_HDF5(call, code, path)                                                              \
     do {                                                                                           \

@@ -28,9 +28,6 @@ done:
     return status;
 }
 
-/* ---- Configuration files ------------------------------------------------------------------------
- */
-
 /* BertModel's configuration: the source folder's members where there was one, sizes from the spec.
  * Members that name code or other weights than these are dropped. */
 static wb_status write_bert_config(const wb_model_folder *folder, const char *out) {
@@ -136,9 +133,6 @@ done:
     return status;
 }
 
-/* ---- README.md
- * ----------------------------------------------------------------------------------- */
-
 static void print_lengths(FILE *card_file, const wb_model_folder *folder,
                           const wb_model_card *card) {
     const int64_t lengths[] = {card->query_tokens, card->passage_tokens};
@@ -212,9 +206,6 @@ done:
     return status;
 }
 
-/* ---- Weights
- * ------------------------------------------------------------------------------------- */
-
 /* The pooler takes no part in a representation; BertModel expects it all the same, so one that came
  * with the model goes out with it. */
 static wb_status find_pooler(const wb_model_folder *folder, const wb_model_weights *weights,
@@ -273,9 +264,6 @@ done:
     wb_model_weights_close(weights);
     return status;
 }
-
-/* ---- The folder
- * ---------------------------------------------------------------------------------- */
 
 static bool is_empty_folder(const char *path) {
     DIR *folder = opendir(path);

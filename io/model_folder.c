@@ -32,9 +32,6 @@ typedef struct modules {
     const char *normalize_path;
 } modules;
 
-/* ---- modules.json -----------------------------------------------------------------------------
- */
-
 static wb_status read_module(modules *found, const json_t *module, size_t index,
                              const char *where) {
     wb_status status = WB_OK;
@@ -84,9 +81,6 @@ static wb_status read_modules(modules *found, const json_t *list, const char *wh
 done:
     return status;
 }
-
-/* ---- Small files of modules -------------------------------------------------------------------
- */
 
 /* A text member that, where it is there, must have one value. */
 static wb_status check_text(const json_t *object, const char *key, const char *allowed,
@@ -235,9 +229,6 @@ done:
     return status;
 }
 
-/* ---- config.json ------------------------------------------------------------------------------
- */
-
 static wb_status read_sizes(wb_encoder_spec *spec, const json_t *config, const char *where) {
     wb_status status = WB_OK;
     spec->token_types = 2;
@@ -287,9 +278,6 @@ static wb_status read_bert_config(wb_encoder_spec *spec, const json_t *config, c
 done:
     return status;
 }
-
-/* ---- Weights ----------------------------------------------------------------------------------
- */
 
 static const char WORD_EMBEDDINGS[] = "embeddings.word_embeddings.weight";
 
@@ -355,9 +343,6 @@ static wb_status read_static_sizes(wb_model_folder *folder, const wb_model_weigh
     spec->hidden = entry->shape[1];
     return WB_OK;
 }
-
-/* ---- The folder -------------------------------------------------------------------------------
- */
 
 /* Decides between BERT and static where there is no modules.json, and reads config.json. */
 static wb_status read_config(wb_model_folder *folder, bool is_static, bool plain) {
@@ -431,9 +416,6 @@ done:
     json_decref(list);
     return status;
 }
-
-/* ---- Loading ----------------------------------------------------------------------------------
- */
 
 static wb_status check_shape(const wb_tensor *tensor, const wb_safetensors_entry *entry,
                              const char *path) {

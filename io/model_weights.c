@@ -45,9 +45,6 @@ done:
     return status;
 }
 
-/* ---- Shards -----------------------------------------------------------------------------------
- */
-
 static shard *shard_of(const wb_model_weights *weights, const char *name) {
     for (int i = 0; i < weights->count; i++) {
         if (strcmp(weights->shards[i].name, name) == 0) {
@@ -130,9 +127,6 @@ void wb_model_weights_close(wb_model_weights *weights) {
     free(weights->shards);
     free(weights);
 }
-
-/* ---- Names ------------------------------------------------------------------------------------
- */
 
 const wb_safetensors_entry *wb_model_weights_find(const wb_model_weights *weights, const char *name,
                                                   const wb_safetensors **file) {

@@ -46,9 +46,6 @@ const char *wb_dtype_name(wb_dtype dtype) {
     return dtypes[dtype].name;
 }
 
-/* ---- The header, entry by entry ---------------------------------------------------------------
- */
-
 /* Rules on the bytes of the header before they are parsed. */
 static wb_status check_header_text(const char *text, size_t bytes, const char *path) {
     if (text[0] != '{') {
@@ -202,9 +199,6 @@ done:
     return status;
 }
 
-/* ---- The whole: ranges must tile the buffer ----------------------------------------------------
- */
-
 static int by_range(const void *a, const void *b) {
     const wb_safetensors_entry *x = a;
     const wb_safetensors_entry *y = b;
@@ -249,9 +243,6 @@ static wb_status check_tiling(wb_safetensors *file) {
     qsort(file->by_name, count, sizeof(const wb_safetensors_entry *), by_name);
     return WB_OK;
 }
-
-/* ---- Opening -----------------------------------------------------------------------------------
- */
 
 static wb_status open_regular(wb_safetensors *file, const char *path) {
     file->path = strdup(path);
@@ -348,9 +339,6 @@ const wb_safetensors_entry *wb_safetensors_find(const wb_safetensors *file, cons
         name, file->by_name, (size_t)file->count, sizeof(const wb_safetensors_entry *), name_of);
     return found ? *found : NULL;
 }
-
-/* ---- Values ------------------------------------------------------------------------------------
- */
 
 static float from_bits(uint32_t bits) {
     float value;
@@ -453,9 +441,6 @@ wb_status wb_safetensors_read(const wb_safetensors *file, const wb_safetensors_e
 done:
     return status;
 }
-
-/* ---- Writing -----------------------------------------------------------------------------------
- */
 
 /* Adds a table's entries to the header; *end moves on by the bytes they take. */
 static wb_status describe_part(json_t *header, const wb_safetensors_part *part, const char *prefix,

@@ -19,6 +19,7 @@
 
 #define assert_ok(call)                                                                            \
     do {                                                                                           \
+        wb_error_clear();                                                                          \
         const wb_status ok_status = (call);                                                        \
         if (ok_status != WB_OK) {                                                                  \
             fail_msg("%s: %s", #call, wb_error_message());                                         \

@@ -89,9 +89,6 @@ static void assert_same_values(const model *a, const model *b, double tolerance)
 
 #define ST_FOLDER WB_TEST_DATA "/models/sentence_transformers"
 
-/* ---- What others wrote
- * --------------------------------------------------------------------------- */
-
 static void sentence_transformers_folder_is_read(void **state) {
     (void)state;
     model m;
@@ -154,9 +151,6 @@ static void static_folder_is_read(void **state) {
     assert_int_equal(m.folder.max_tokens, 0);
     drop_model(&m);
 }
-
-/* ---- Folders made for one question
- * ---------------------------------------------------------------- */
 
 static void put_in(const char *folder, const char *name, const char *text) {
     char path[WB_PATH];
@@ -552,9 +546,6 @@ static void model2vec_folder_is_read(void **state) {
     assert_refused(read_folder(folder), WB_ERR_INPUT, "tensor weights: a model2vec table");
     wb_tensor_table_clear(&table);
 }
-
-/* ---- Export
- * ---------------------------------------------------------------------------------------- */
 
 static const wb_model_card card = {.name = "tiny",
                                    .similarity = "cosine",

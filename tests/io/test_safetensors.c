@@ -51,9 +51,6 @@ static wb_status open_and_close(void) {
         assert_ok(open_and_close());                                                               \
     } while (0)
 
-/* ---- The 22 rules, in their order ---------------------------------------------------------------
- */
-
 static void file_under_eight_bytes_is_rejected(void **state) {
     (void)state;
     put_bytes(path, "\0\0\0\0\0\0\0", 7);
@@ -323,9 +320,6 @@ static void file_that_changes_while_open_is_an_error_and_no_crash(void **state) 
     wb_safetensors_close(file);
 }
 
-/* ---- Values
- * -------------------------------------------------------------------------------------- */
-
 static void non_finite_weights_are_rejected(void **state) {
     (void)state;
     const char *header = "{\"w\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}";
@@ -405,9 +399,6 @@ static void half_precision_reads_as_pytorch_reads_it(void **state) {
     }
     wb_safetensors_close(file);
 }
-
-/* ---- Writing
- * -------------------------------------------------------------------------------------- */
 
 static void fill(float *values, int64_t count, uint32_t site) {
     for (int64_t i = 0; i < count; i++) {

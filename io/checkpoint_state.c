@@ -1,0 +1,208 @@
+/* The state's image over HDF5: one group an array, one chunked dataset a tensor. */
+#include "checkpoint_state.h"
+
+#include "hdf5_setup.h"
+#include "units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CHUNK_FLOATS = 1 << 18,
+    TENSOR_OVERHEAD = 4096, /* bytes that a tensor takes beside its values, at most */
+    CHUNK_OVERHEAD = 64,
+    FILE_OVERHEAD = 1 << 16,
+};
+
+/* HDF5 asks for, grows and leaves its memory through these, so that the image is held once and the
+ * file system sees nothing of HDF5's own writing. */
+static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *owner) {
+    (void)op;
+    (void)owner;
+    return malloc(size);
+}
+
+static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_image_op_t op,
+                          void *owner) {
+    (void)op;
+    (void)owner;
+    return memcpy(to, from, size);
+}
+
+static void *image_realloc(void *block, size_t size, H5FD_file_image_op_t op, void *owner) {
+    (void)op;
+    (void)owner;
+    return realloc(block, size);
+}
+
+/* At the file's close the block is kept instead of freed. */
+static herr_t image_free(void *block, H5FD_file_image_op_t op, void *owner) {
+    if (op == H5FD_FILE_IMAGE_OP_FILE_CLOSE) {
+        ((wb_state_image *)owner)->bytes = block;
+    } else {
+        free(block);
+    }
+    return 0;
+}
+
+static void *owner_copy(void *owner) {
+    return owner;
+}
+
+static herr_t owner_free(void *owner) {
+    (void)owner;
+    return 0;
+}
+
+static wb_status create_in_memory(hid_t *file, wb_state_image *into, size_t expected,
+                                  const char *path) {
+    wb_status status = WB_OK;
+    hid_t access = 0;
+    H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy, image_realloc, image_free,
+                                             owner_copy,   owner_free,   into};
+    WB_TRY_HDF5(access = H5Pcreate(H5P_FILE_ACCESS), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), WB_ERR_INTERNAL,
+                path);
+    WB_TRY_HDF5(H5Pset_file_image_callbacks(access, &callbacks), WB_ERR_INTERNAL, path);
+    WB_TRY_HDF5(H5Pset_fapl_core(access, expected, 0), WB_ERR_INTERNAL, path);
+    WB_TRY_HDF5(*file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access), WB_ERR_MEMORY, path);
+done:
+    wb_hdf5_close(&access, H5Pclose);
+    return status;
+}
+
+/* Rows of a chunk of a tensor: about 1 MiB, or the whole tensor. */
+static int64_t chunk_rows(const wb_tensor *tensor) {
+    const int64_t most = tensor->shape[1] < CHUNK_FLOATS ? CHUNK_FLOATS / tensor->shape[1] : 1;
+    return tensor->shape[0] < most ? tensor->shape[0] : most;
+}
+
+static wb_status put_tensor(hid_t group, const wb_tensor *tensor, const float *values,
+                            const char *path) {
+    wb_status status = WB_OK;
+    hid_t space = 0;
+    hid_t create = 0;
+    hid_t dataset = 0;
+    const hsize_t extents[] = {(hsize_t)tensor->shape[0], (hsize_t)tensor->shape[1]};
+    const hsize_t chunk[] = {(hsize_t)chunk_rows(tensor), extents[1]};
+    WB_TRY_HDF5(space = H5Screate_simple(tensor->rank, extents, NULL), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(create = H5Pcreate(H5P_DATASET_CREATE), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Pset_chunk(create, tensor->rank, chunk), WB_ERR_INTERNAL, path);
+    WB_TRY_HDF5(H5Pset_fletcher32(create), WB_ERR_INTERNAL, path);
+    WB_TRY_HDF5(dataset = H5Dcreate2(group, tensor->name, H5T_IEEE_F32LE, space, H5P_DEFAULT,
+                                     create, H5P_DEFAULT),
+                WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Dwrite(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values),
+                WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Dclose(dataset), WB_ERR_MEMORY, path);
+    dataset = 0;
+done:
+    wb_hdf5_close(&dataset, H5Dclose);
+    wb_hdf5_close(&create, H5Pclose);
+    wb_hdf5_close(&space, H5Sclose);
+    return status;
+}
+
+static wb_status put_group(hid_t file, const char *name, const wb_tensor_table *table,
+                           const float *values, const char *path) {
+    wb_status status = WB_OK;
+    hid_t group = 0;
+    WB_TRY_HDF5(group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                WB_ERR_MEMORY, path);
+    for (int64_t i = 0; i < table->length; i++) {
+        const wb_tensor *tensor = &table->tensors[i];
+        WB_TRY(put_tensor(group, tensor, values + tensor->offset, path));
+    }
+done:
+    wb_hdf5_close(&group, H5Gclose);
+    return status;
+}
+
+size_t wb_state_bytes(const wb_checkpoint *state) {
+    size_t bytes = 0;
+    for (int64_t i = 0; i < state->table->length; i++) {
+        const wb_tensor *tensor = &state->table->tensors[i];
+        const int64_t rows = chunk_rows(tensor);
+        const int64_t chunks = (tensor->shape[0] + rows - 1) / rows;
+        bytes += wb_float_bytes(chunks * rows * tensor->shape[1]) +
+                 (size_t)chunks * CHUNK_OVERHEAD + TENSOR_OVERHEAD;
+    }
+    return (size_t)(1 + state->slots) * bytes + FILE_OVERHEAD;
+}
+
+wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const char *path) {
+    wb_status status = WB_OK;
+    hid_t file = 0;
+    ssize_t size = 0;
+    WB_TRY(create_in_memory(&file, into, wb_state_bytes(state), path));
+    WB_TRY(put_group(file, "parameters", state->table, state->values, path));
+    for (int64_t i = 0; i < state->slots; i++) {
+        WB_TRY(put_group(file, state->slot_names[i], state->table, state->slot_values[i], path));
+    }
+    WB_TRY_HDF5(H5Fflush(file, H5F_SCOPE_GLOBAL), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(size = H5Fget_file_image(file, NULL, 0), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Fclose(file), WB_ERR_MEMORY, path);
+    file = 0;
+    into->size = (size_t)size;
+    WB_CHECK(into->bytes, WB_ERR_INTERNAL, "%s: HDF5 kept the image", path);
+done:
+    wb_hdf5_close(&file, H5Fclose);
+    return status;
+}
+
+static wb_status get_tensor(hid_t group, const wb_tensor *tensor, float *values, const char *path) {
+    wb_status status = WB_OK;
+    hid_t dataset = 0;
+    hid_t space = 0;
+    hid_t type = 0;
+    hsize_t extents[WB_TENSOR_RANK] = {0, 1};
+    WB_TRY_HDF5(dataset = H5Dopen2(group, tensor->name, H5P_DEFAULT), WB_ERR_CHECKPOINT, path);
+    WB_TRY_HDF5(space = H5Dget_space(dataset), WB_ERR_CHECKPOINT, path);
+    WB_TRY_HDF5(type = H5Dget_type(dataset), WB_ERR_CHECKPOINT, path);
+    WB_CHECK(H5Tequal(type, H5T_IEEE_F32LE) > 0 &&
+                 H5Sget_simple_extent_ndims(space) == tensor->rank &&
+                 H5Sget_simple_extent_dims(space, extents, NULL) == tensor->rank &&
+                 extents[0] == (hsize_t)tensor->shape[0] && extents[1] == (hsize_t)tensor->shape[1],
+             WB_ERR_CHECKPOINT, "%s: tensor %s is %lld x %lld; the model expects %lld x %lld", path,
+             tensor->name, (long long)extents[0], (long long)extents[1],
+             (long long)tensor->shape[0], (long long)tensor->shape[1]);
+    WB_TRY_HDF5(H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values),
+                WB_ERR_CHECKPOINT, path);
+done:
+    wb_hdf5_close(&type, H5Tclose);
+    wb_hdf5_close(&space, H5Sclose);
+    wb_hdf5_close(&dataset, H5Dclose);
+    return status;
+}
+
+static wb_status get_group(hid_t file, const char *name, const wb_tensor_table *table,
+                           float *values, const char *path) {
+    wb_status status = WB_OK;
+    hid_t group = 0;
+    WB_CHECK(H5Lexists(file, name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT,
+             "%s: holds no %s; was it written with another optimizer?", path, name);
+    WB_TRY_HDF5(group = H5Gopen2(file, name, H5P_DEFAULT), WB_ERR_CHECKPOINT, path);
+    for (int64_t i = 0; i < table->length; i++) {
+        const wb_tensor *tensor = &table->tensors[i];
+        WB_CHECK(H5Lexists(group, tensor->name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT,
+                 "%s: lacks tensor %s of the model's %lld", path, tensor->name,
+                 (long long)table->length);
+        WB_TRY(get_tensor(group, tensor, values + tensor->offset, path));
+    }
+done:
+    wb_hdf5_close(&group, H5Gclose);
+    return status;
+}
+
+wb_status wb_state_read(wb_checkpoint *state, const char *path) {
+    wb_status status = WB_OK;
+    hid_t file = 0;
+    WB_TRY_HDF5(file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), WB_ERR_CHECKPOINT, path);
+    WB_TRY(get_group(file, "parameters", state->table, state->values, path));
+    for (int64_t i = 0; i < state->slots; i++) {
+        WB_TRY(get_group(file, state->slot_names[i], state->table, state->slot_values[i], path));
+    }
+done:
+    wb_hdf5_close(&file, H5Fclose);
+    return status;
+}

@@ -1,0 +1,504 @@
+/* Checkpoints: what was saved comes back, what is damaged is never loaded, what is good is kept. */
+#include "io_checks.h"
+
+#include "checkpoint.h"
+#include "hdf5_setup.h"
+#include "json.h"
+#include "rng.h"
+#include "tensor.h"
+
+#include <math.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char run[WB_PATH];
+static char rejected[4096];
+
+/* A state of three arrays. Two of its tensors are larger than a chunk. */
+typedef struct sample {
+    wb_tensor_table table;
+    float *arrays[3];
+    wb_checkpoint state;
+} sample;
+
+static void make_sample(sample *made, int64_t step, int64_t large) {
+    *made = (sample){0};
+    assert_ok(wb_tensor_add(&made->table, true, large, 300, "embeddings.word_embeddings.weight"));
+    assert_ok(wb_tensor_add(&made->table, false, 300, 0, "embeddings.LayerNorm.bias"));
+    assert_ok(wb_tensor_add(&made->table, true, 1, 7, "encoder.layer.0.output.dense.weight"));
+    made->state = (wb_checkpoint){.step = step,
+                                  .total_steps = 500,
+                                  .rows = step * 64,
+                                  .seed = 0xfedcba9876543210u,
+                                  .config_hash = 77,
+                                  .finished = step == 500,
+                                  .table = &made->table,
+                                  .slots = 2,
+                                  .slot_names = {"adamw.m", "adamw.v"}};
+    for (uint32_t a = 0; a < 3; a++) {
+        made->arrays[a] = calloc((size_t)made->table.total, sizeof(float));
+        assert_non_null(made->arrays[a]);
+        for (int64_t i = 0; i < made->table.total; i++) {
+            made->arrays[a][i] = (float)(i % 1013) + 1000.0f * (float)a + 0.5f * (float)step;
+        }
+    }
+    made->state.values = made->arrays[0];
+    made->state.slot_values[0] = made->arrays[1];
+    made->state.slot_values[1] = made->arrays[2];
+}
+
+static void drop_sample(sample *s) {
+    for (int a = 0; a < 3; a++) {
+        free(s->arrays[a]);
+    }
+    wb_tensor_table_clear(&s->table);
+}
+
+static void save(int64_t step) {
+    sample s;
+    make_sample(&s, step, 5);
+    assert_ok(wb_checkpoint_write(run, &s.state));
+    drop_sample(&s);
+}
+
+/* The step that is resumed from, or -1 where there is none; the arrays must be that step's. */
+static int64_t resume(void) {
+    bool found = false;
+    sample s;
+    make_sample(&s, 0, 5);
+    assert_ok(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)));
+    const int64_t step = found ? s.state.step : -1;
+    sample expected;
+    make_sample(&expected, found ? step : 0, 5);
+    for (int a = 0; a < 3; a++) {
+        assert_memory_equal(s.arrays[a], expected.arrays[a], (size_t)s.table.total * sizeof(float));
+    }
+    drop_sample(&s);
+    drop_sample(&expected);
+    return step;
+}
+
+static wb_status try_resume(void) {
+    bool found = false;
+    sample s;
+    make_sample(&s, 0, 5);
+    const wb_status status =
+        wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected));
+    drop_sample(&s);
+    return status;
+}
+
+static void in_run(char path[WB_PATH], const char *name) {
+    assert_ok(wb_path_join(path, run, "checkpoints/%s", name));
+}
+
+static bool exists(const char *name) {
+    char path[WB_PATH];
+    in_run(path, name);
+    return wb_path_is_folder(path);
+}
+
+static int fresh_run(void **state) {
+    (void)state;
+    assert_ok(wb_io_init());
+    scratch_folder(run, "checkpoint", "run");
+    return 0;
+}
+
+static int unmount_run(void **state) {
+    (void)state;
+    (void)umount(run);
+    return 0;
+}
+
+static void state_comes_back_bit_equal(void **state) {
+    (void)state;
+    bool found = true;
+    sample saved;
+    make_sample(&saved, 12, 2500);
+    sample read;
+    make_sample(&read, 0, 2500);
+    saved.arrays[0][17] = -0.0f;
+    saved.arrays[1][18] = 1e-42f;
+    assert_ok(wb_checkpoint_read_newest(run, &read.state, &found, rejected, sizeof(rejected)));
+    assert_false(found);
+    assert_ok(wb_checkpoint_write(run, &saved.state));
+    assert_ok(wb_checkpoint_read_newest(run, &read.state, &found, rejected, sizeof(rejected)));
+    assert_true(found);
+    assert_string_equal(rejected, "");
+    assert_int_equal(read.state.step, 12);
+    assert_int_equal(read.state.total_steps, 500);
+    assert_int_equal(read.state.rows, 12 * 64);
+    assert_true(read.state.seed == 0xfedcba9876543210u);
+    assert_false(read.state.finished);
+    for (int a = 0; a < 3; a++) {
+        assert_memory_equal(read.arrays[a], saved.arrays[a],
+                            (size_t)read.table.total * sizeof(float));
+    }
+    drop_sample(&saved);
+    drop_sample(&read);
+}
+
+static void newest_by_number_wins_and_latest_points_to_it(void **state) {
+    (void)state;
+    char link[WB_PATH];
+    char target[64] = "";
+    save(9);
+    save(10);
+    save(100);
+    assert_int_equal(resume(), 100);
+    in_run(link, "latest");
+    assert_int_equal(readlink(link, target, sizeof(target) - 1), 8);
+    assert_string_equal(target, "step-100");
+    bool found = false;
+    wb_checkpoint facts;
+    assert_ok(wb_checkpoint_peek(run, &facts, &found));
+    assert_true(found);
+    assert_int_equal(facts.step, 100);
+    assert_false(facts.finished);
+    save(500);
+    assert_ok(wb_checkpoint_peek(run, &facts, &found));
+    assert_true(facts.finished);
+}
+
+static void same_step_is_replaced(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    save(3);
+    in_run(path, "step-3/state.h5");
+    put_text(path, "damaged");
+    save(3);
+    assert_int_equal(resume(), 3);
+    assert_string_equal(rejected, "");
+    assert_false(exists("step-3.tmp"));
+}
+
+/* One flipped bit anywhere in either file: refused, except where it changes nothing that is read,
+ * which is so only for blanks of the manifest. */
+static void flipped_bit_anywhere_is_detected(void **state) {
+    (void)state;
+    const uint64_t seed = 4242;
+    static const char *const files[] = {"state.h5", "manifest.json"};
+    save(5);
+    for (uint32_t f = 0; f < 2; f++) {
+        char folder[WB_PATH];
+        char path[WB_PATH];
+        size_t bytes = 0;
+        in_run(folder, "step-5");
+        assert_ok(wb_path_join(path, folder, "%s", files[f]));
+        char *good = get_bytes(path, &bytes);
+        char *bad = malloc(bytes);
+        assert_non_null(bad);
+        for (uint32_t i = 0; i < 300; i++) {
+            const wb_rng_key key = {.seed = seed, .site = wb_rng_site(WB_RNG_TEST, f)};
+            const uint64_t bit = wb_rng_below(8 * bytes, key, i);
+            memcpy(bad, good, bytes);
+            bad[bit / 8] = (char)(bad[bit / 8] ^ (1 << (bit % 8)));
+            put_bytes(path, bad, bytes);
+            const wb_status status = wb_checkpoint_verify(folder);
+            const bool blank = strchr(" \n", good[bit / 8]) && strchr(" \n\r\t", bad[bit / 8]);
+            if (status != WB_ERR_CHECKPOINT && !(f == 1 && blank)) {
+                fail_msg("seed %llu, flip %u: bit %llu of %s: status %d, expected %d",
+                         (unsigned long long)seed, i, (unsigned long long)bit, files[f],
+                         (int)status, (int)WB_ERR_CHECKPOINT);
+            }
+            wb_error_clear();
+        }
+        put_bytes(path, good, bytes);
+        assert_ok(wb_checkpoint_verify(folder));
+        free(good);
+        free(bad);
+    }
+}
+
+static void truncated_and_zeroed_files_are_detected(void **state) {
+    (void)state;
+    char folder[WB_PATH];
+    char path[WB_PATH];
+    size_t bytes = 0;
+    save(5);
+    in_run(folder, "step-5");
+    in_run(path, "step-5/state.h5");
+    char *good = get_bytes(path, &bytes);
+    for (size_t cut = 0; cut < bytes; cut += bytes / 23) {
+        put_bytes(path, good, cut);
+        assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "its manifest says");
+    }
+    char *longer = calloc(1, bytes + 1);
+    memcpy(longer, good, bytes);
+    put_bytes(path, longer, bytes + 1);
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "its manifest says");
+    memset(longer + bytes / 2, 0, 512);
+    put_bytes(path, longer, bytes);
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "damaged");
+    assert_int_equal(unlink(path), 0);
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "cannot open");
+    free(longer);
+    free(good);
+}
+
+static void edited_manifest_is_detected(void **state) {
+    (void)state;
+    char folder[WB_PATH];
+    char path[WB_PATH];
+    json_t *manifest = NULL;
+    save(5);
+    in_run(folder, "step-5");
+    in_run(path, "step-5/manifest.json");
+    assert_ok(wb_json_read(&manifest, path, 1 << 20));
+    json_object_set_new(manifest, "rows", json_integer(1));
+    assert_ok(wb_json_write(manifest, path));
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "damaged or edited");
+    json_object_del(manifest, "sum");
+    assert_ok(wb_json_write(manifest, path));
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "\"sum\" is missing");
+    json_decref(manifest);
+}
+
+static void renamed_generation_is_rejected(void **state) {
+    (void)state;
+    char from[WB_PATH];
+    char to[WB_PATH];
+    save(5);
+    in_run(from, "step-5");
+    in_run(to, "step-50");
+    assert_int_equal(rename(from, to), 0);
+    assert_refused(try_resume(), WB_ERR_CHECKPOINT, "is of step 5, its folder is named step-50");
+}
+
+static void resume_walks_back_and_says_what_it_rejected(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    save(10);
+    save(20);
+    save(30);
+    in_run(path, "step-30/manifest.json");
+    assert_int_equal(unlink(path), 0);
+    in_run(path, "step-20/state.h5");
+    assert_int_equal(truncate(path, 100), 0);
+    assert_int_equal(resume(), 10);
+    assert_non_null(strstr(rejected, "step-30/manifest.json: cannot open"));
+    assert_non_null(strstr(rejected, "step-20/state.h5: 100 bytes; its manifest says"));
+    in_run(path, "step-10/state.h5");
+    assert_int_equal(truncate(path, 0), 0);
+    assert_refused(try_resume(), WB_ERR_CHECKPOINT, "none of 3 checkpoints can be used");
+}
+
+static void leftover_of_a_kill_is_ignored_and_removed(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    save(10);
+    in_run(path, "step-20.tmp");
+    assert_ok(wb_folder_make(path));
+    in_run(path, "step-20.tmp/state.h5");
+    put_text(path, "half");
+    in_run(path, "step-x");
+    assert_ok(wb_folder_make(path));
+    assert_int_equal(resume(), 10);
+    assert_string_equal(rejected, "");
+    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_false(exists("step-20.tmp"));
+    assert_true(exists("step-10"));
+    assert_true(exists("step-x"));
+}
+
+static void prune_keeps_the_newest_good_ones(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    for (int64_t step = 1; step <= 10; step++) {
+        save(step);
+        assert_ok(wb_checkpoint_prune(run, 2));
+        for (int64_t other = 1; other <= step; other++) {
+            char name[32];
+            (void)snprintf(name, sizeof(name), "step-%d", (int)other);
+            assert_int_equal(exists(name), other > step - 2);
+        }
+        assert_int_equal(resume(), step);
+    }
+    save(11);
+    in_run(path, "step-11/state.h5");
+    assert_int_equal(truncate(path, 100), 0);
+    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_true(exists("step-9"));
+    assert_int_equal(resume(), 10);
+    for (int64_t step = 9; step <= 10; step++) {
+        in_run(path, step == 9 ? "step-9/state.h5" : "step-10/state.h5");
+        assert_int_equal(truncate(path, 100), 0);
+    }
+    assert_refused(wb_checkpoint_prune(run, 2), WB_ERR_CHECKPOINT, "its manifest says");
+    assert_true(exists("step-9"));
+    assert_refused(wb_checkpoint_prune(run, 1), WB_ERR_CONFIG, "at least 2");
+}
+
+static void other_configuration_or_model_is_refused(void **state) {
+    (void)state;
+    bool found = false;
+    save(10);
+    sample s;
+    make_sample(&s, 0, 5);
+    s.state.config_hash = 78;
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT,
+                   "another configuration (000000000000004d, now 000000000000004e)");
+    s.state.config_hash = 77;
+    assert_ok(wb_tensor_add(&s.table, true, 1, 1, "more"));
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "holds 3 tensors of 1807 values; the model has 4 of 1808");
+    drop_sample(&s);
+    make_sample(&s, 0, 5);
+    (void)snprintf(s.table.tensors[1].name, WB_TENSOR_NAME, "embeddings.other");
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "lacks tensor embeddings.other");
+    drop_sample(&s);
+    make_sample(&s, 0, 5);
+    s.table.tensors[0].shape[0] = 300;
+    s.table.tensors[0].shape[1] = 5;
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "is 5 x 300; the model expects 300 x 5");
+    drop_sample(&s);
+    make_sample(&s, 0, 5);
+    s.state.slot_names[1] = "lion.m";
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "holds no lion.m; was it written with another optimizer?");
+    drop_sample(&s);
+}
+
+/* Runs a save in a child, under a limit set by `prepare`; returns its exit status. */
+static int save_in_child(const struct rlimit *file_size, int64_t step, int64_t large) {
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        sample s;
+        make_sample(&s, step, large);
+        wb_status status = WB_ERR_INTERNAL;
+        if (!file_size || setrlimit(RLIMIT_FSIZE, file_size) == 0) {
+            status = wb_checkpoint_write(run, &s.state);
+        }
+        drop_sample(&s);
+        _exit(wb_status_exit_code(status));
+    }
+    int result = 0;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFEXITED(result));
+    return WEXITSTATUS(result);
+}
+
+static void failed_write_leaves_the_old_generation(void **state) {
+    (void)state;
+    save(10);
+    for (rlim_t bytes = 0; bytes <= 24000; bytes += 3000) {
+        const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+        assert_int_equal(save_in_child(&limit, 20, 5), wb_status_exit_code(WB_ERR_DISK));
+        assert_false(exists("step-20"));
+        assert_false(exists("step-20.tmp"));
+    }
+    assert_int_equal(resume(), 10);
+    assert_string_equal(rejected, "");
+}
+
+static void full_disk_is_seen_before_writing_and_while_writing(void **state) {
+    (void)state;
+    if (mount("none", run, "tmpfs", 0, "size=4m") != 0) {
+        skip(); /* needs root */
+    }
+    save(10);
+    assert_int_equal(save_in_child(NULL, 20, 2000), wb_status_exit_code(WB_ERR_DISK));
+    sample s;
+    make_sample(&s, 20, 2000);
+    assert_refused(wb_checkpoint_write(run, &s.state), WB_ERR_DISK, "a checkpoint takes");
+    drop_sample(&s);
+    assert_int_equal(resume(), 10);
+    assert_false(exists("step-20"));
+}
+
+static void description_names_facts_and_tensors(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t bytes = 0;
+    save(1200);
+    const char *paths[] = {run, WB_TEST_DATA "/models/sentence_transformers",
+                           WB_TEST_DATA "/models/static/model.safetensors"};
+    const char *expected[] = {"step           1,200", "pooling        cls", "embedding.weight"};
+    for (size_t i = 0; i < 3; i++) {
+        FILE *out = open_memstream(&text, &bytes);
+        assert_non_null(out);
+        assert_ok(wb_checkpoint_describe(paths[i], out));
+        assert_int_equal(fclose(out), 0);
+        if (!strstr(text, expected[i])) {
+            fail_msg("found \"%s\", expected \"%s\" in it", text, expected[i]);
+        }
+        free(text);
+    }
+    assert_refused(wb_checkpoint_describe("/nonexistent", stdout), WB_ERR_INPUT, "no such folder");
+}
+
+static void files_are_private(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    struct stat info;
+    save(1);
+    in_run(path, "step-1");
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0700);
+    in_run(path, "step-1/state.h5");
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
+/* h5py sees the groups, tensors and values that were saved. */
+static void state_is_readable_from_h5py(void **state) {
+    (void)state;
+    char command[3 * WB_PATH];
+    char line[3][128] = {""};
+    save(4);
+    (void)snprintf(command, sizeof(command), "python3 %s/../reference/read_checkpoint.py %s/%s",
+                   WB_TEST_DATA, run, "checkpoints/step-4/state.h5");
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    for (int i = 0; i < 3 && fgets(line[i], sizeof(line[i]), pipe); i++) {
+    }
+    const int result = pclose(pipe);
+    if (result != 0 && (WEXITSTATUS(result) == 77 || WEXITSTATUS(result) == 127)) {
+        skip(); /* no python3, or without h5py */
+    }
+    assert_int_equal(result, 0);
+    static const char *const names[] = {"adamw.m", "adamw.v", "parameters"};
+    static const int arrays[] = {1, 2, 0};
+    sample s;
+    make_sample(&s, 4, 5);
+    for (int i = 0; i < 3; i++) {
+        char expected[128];
+        double sum = 0;
+        for (int64_t j = 0; j < s.table.total; j++) {
+            sum += (double)s.arrays[arrays[i]][j];
+        }
+        (void)snprintf(expected, sizeof(expected), "%s 3 %.6f\n", names[i], sum);
+        assert_string_equal(line[i], expected);
+    }
+    drop_sample(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(state_comes_back_bit_equal, fresh_run),
+        cmocka_unit_test_setup(newest_by_number_wins_and_latest_points_to_it, fresh_run),
+        cmocka_unit_test_setup(same_step_is_replaced, fresh_run),
+        cmocka_unit_test_setup(flipped_bit_anywhere_is_detected, fresh_run),
+        cmocka_unit_test_setup(truncated_and_zeroed_files_are_detected, fresh_run),
+        cmocka_unit_test_setup(edited_manifest_is_detected, fresh_run),
+        cmocka_unit_test_setup(renamed_generation_is_rejected, fresh_run),
+        cmocka_unit_test_setup(resume_walks_back_and_says_what_it_rejected, fresh_run),
+        cmocka_unit_test_setup(leftover_of_a_kill_is_ignored_and_removed, fresh_run),
+        cmocka_unit_test_setup(prune_keeps_the_newest_good_ones, fresh_run),
+        cmocka_unit_test_setup(other_configuration_or_model_is_refused, fresh_run),
+        cmocka_unit_test_setup(failed_write_leaves_the_old_generation, fresh_run),
+        cmocka_unit_test_setup_teardown(full_disk_is_seen_before_writing_and_while_writing,
+                                        fresh_run, unmount_run),
+        cmocka_unit_test_setup(description_names_facts_and_tensors, fresh_run),
+        cmocka_unit_test_setup(files_are_private, fresh_run),
+        cmocka_unit_test_setup(state_is_readable_from_h5py, fresh_run),
+    };
+    return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);
+}
