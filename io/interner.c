@@ -56,18 +56,29 @@ static wb_status store(wb_interner *interner, const char *string, size_t bytes, 
     return WB_OK;
 }
 
+static int64_t find(const wb_interner *interner, const char *string, uint64_t hash) {
+    uint64_t step = 0;
+    int64_t number;
+    do {
+        number = wb_id_index_next(&interner->index, hash, &step);
+    } while (number >= 0 && strcmp(interner->strings[number], string) != 0);
+    return number;
+}
+
+int64_t wb_interner_find(const wb_interner *interner, const char *string) {
+    return find(interner, string, wb_hash(string, strlen(string)));
+}
+
 wb_status wb_interner_add(wb_interner *interner, const char *string, int64_t *number) {
     wb_status status = WB_OK;
-    const size_t bytes = strlen(string);
-    const uint64_t hash = wb_hash(string, bytes);
-    uint64_t step = 0;
-    while ((*number = wb_id_index_next(&interner->index, hash, &step)) >= 0) {
-        if (strcmp(interner->strings[*number], string) == 0) {
-            return WB_OK;
-        }
+    const size_t bytes = strlen(string) + 1;
+    const uint64_t hash = wb_hash(string, bytes - 1);
+    *number = find(interner, string, hash);
+    if (*number >= 0) {
+        return WB_OK;
     }
     WB_TRY(grow(interner));
-    WB_TRY(store(interner, string, bytes + 1, &interner->strings[interner->count]));
+    WB_TRY(store(interner, string, bytes, &interner->strings[interner->count]));
     interner->hashes[interner->count] = hash;
     wb_id_index_put(&interner->index, hash, interner->count);
     *number = interner->count++;

@@ -23,6 +23,9 @@ typedef struct wb_interner {
  * Error: WB_ERR_MEMORY. */
 wb_status wb_interner_add(wb_interner *interner, const char *string, int64_t *number);
 
+/* Local. The string's place in `strings`, -1 where it is not there. */
+int64_t wb_interner_find(const wb_interner *interner, const char *string);
+
 void wb_interner_clear(wb_interner *interner);
 
 #endif
