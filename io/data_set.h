@@ -39,7 +39,7 @@ int64_t wb_data_set_dropped(const wb_data_set *set);
  * end. The choice depends on (row, draw, negatives) only. Usable from several threads with texts of
  * their own.
  *   row in [0, rows)   draw >= 0   negatives in [0, those of this row]
- *   texts [2 + negatives]   keys [2 + negatives]           filled
+ *   texts [2 + negatives]   keys [2 + negatives] or NULL           filled
  * Errors: WB_ERR_CONFIG where the row has fewer negatives; WB_ERR_INPUT where the files are no
  * longer what was checked; WB_ERR_MEMORY. */
 wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, int64_t negatives,
