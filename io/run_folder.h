@@ -6,8 +6,9 @@
  * run.lock is held with a lock of the kernel and says in plain JSON who holds it (job, restart,
  * host, pid, start of the process, last beat). The kernel's lock alone is not trusted: shared file
  * systems have granted it twice. A holder is known to be gone if it ran on this host and its
- * process is no more, if it was an earlier life of this very Slurm job, or if `job_is_gone` says
- * so; then the folder is taken over. In any other case it is in use.
+ * process is no more, if it was an earlier life of this very Slurm job, if `job_is_gone` says so,
+ * or if the folder is a copy of the one it holds; then the folder is taken over. In any other case
+ * it is in use.
  */
 #ifndef WB_RUN_FOLDER_H
 #define WB_RUN_FOLDER_H

@@ -1,0 +1,291 @@
+/* Run folders: one owner at a time, dead owners make way, living ones do not. */
+#include "io_checks.h"
+
+#include "checkpoint.h"
+#include "hdf5_setup.h"
+#include "run_folder.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char path[WB_PATH];
+static char notice[512];
+static const wb_run_owner nobody = {0};
+
+static int fresh_folder(void **state) {
+    (void)state;
+    char folder[WB_PATH];
+    assert_ok(wb_io_init());
+    scratch_folder(folder, "run_folder", "runs");
+    assert_ok(wb_path_join(path, folder, "tiny"));
+    return 0;
+}
+
+static wb_status open_run(wb_run_folder **run, const wb_run_owner *owner) {
+    return wb_run_folder_open(run, path, owner, notice, sizeof(notice));
+}
+
+static void put_lock(const char *format, const char *host, long long pid, const char *job) {
+    char lock[WB_PATH];
+    char text[512];
+    struct stat info = {0};
+    assert_ok(wb_folder_make(path));
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    put_text(lock, "");
+    assert_int_equal(stat(lock, &info), 0);
+    (void)snprintf(text, sizeof(text), format, job, host, pid, (long long)info.st_ino);
+    put_text(lock, text);
+}
+
+#define LOCK                                                                                       \
+    "{\"job\":\"%s\",\"restart\":0,\"host\":\"%s\",\"pid\":%lld,\"started\":1,\"beat\":1000,"      \
+    "\"inode\":%lld}"
+
+static void folders_are_made_and_private(void **state) {
+    (void)state;
+    static const char *const names[] = {"", "checkpoints", "eval", "plots", "export"};
+    wb_run_folder *run = NULL;
+    assert_ok(open_run(&run, &nobody));
+    assert_string_equal(wb_run_folder_path(run), path);
+    assert_string_equal(notice, "");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char inside[WB_PATH];
+        struct stat info;
+        assert_ok(wb_path_join(inside, path, "%s", names[i]));
+        assert_int_equal(stat(inside, &info), 0);
+        assert_int_equal(info.st_mode & 0777, 0700);
+    }
+    wb_run_folder_close(run);
+}
+
+static void second_owner_is_refused_until_the_first_closes(void **state) {
+    (void)state;
+    const wb_run_owner job = {.job = "123"};
+    char pid[64];
+    wb_run_folder *first = NULL;
+    wb_run_folder *second = NULL;
+    assert_ok(open_run(&first, &job));
+    (void)snprintf(pid, sizeof(pid), "pid %d,", (int)getpid());
+    assert_refused(open_run(&second, &nobody), WB_ERR_IN_USE, "in use by job 123, host ");
+    assert_refused(open_run(&second, &nobody), WB_ERR_IN_USE, pid);
+    assert_ok(wb_run_folder_beat(first));
+    wb_run_folder_close(first);
+    assert_ok(open_run(&second, &nobody));
+    assert_string_equal(notice, "");
+    wb_run_folder_close(second);
+}
+
+/* A child takes the folder and waits to be killed; returns when it holds it. */
+static pid_t hold_in_child(const wb_run_owner *owner) {
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        wb_run_folder *run = NULL;
+        const char opened = open_run(&run, owner) == WB_OK;
+        (void)!write(ready[1], &opened, 1);
+        for (;;) {
+            (void)pause();
+        }
+    }
+    char opened = 0;
+    assert_int_equal(read(ready[0], &opened, 1), 1);
+    assert_int_equal(opened, 1);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    return child;
+}
+
+static void killed_owner_makes_way_with_a_notice(void **state) {
+    (void)state;
+    wb_run_folder *run = NULL;
+    const pid_t child = hold_in_child(&nobody);
+    assert_refused(open_run(&run, &nobody), WB_ERR_IN_USE, "in use by");
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(open_run(&run, &nobody));
+    assert_non_null(strstr(notice, "its process is no more"));
+    wb_run_folder_close(run);
+}
+
+static void reused_process_number_is_not_taken_for_the_owner(void **state) {
+    (void)state;
+    char host[256] = "";
+    wb_run_folder *run = NULL;
+    assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
+    put_lock(LOCK, host, getppid(), ""); /* alive, but started at another time */
+    assert_ok(open_run(&run, &nobody));
+    assert_non_null(strstr(notice, "its process is no more"));
+    wb_run_folder_close(run);
+}
+
+static bool gone(const char *job) {
+    return strcmp(job, "41") == 0;
+}
+
+static void owner_on_another_host_stays_unless_known_gone(void **state) {
+    (void)state;
+    wb_run_folder *run = NULL;
+    const wb_run_owner asks = {.job = "99", .job_is_gone = gone};
+    put_lock(LOCK, "node7.elsewhere", 4711, "42");
+    assert_refused(open_run(&run, &nobody), WB_ERR_IN_USE,
+                   "in use by job 42, host node7.elsewhere, pid 4711");
+    assert_refused(open_run(&run, &asks), WB_ERR_IN_USE, "remove");
+    put_lock(LOCK, "node7.elsewhere", 4711, "41");
+    assert_ok(open_run(&run, &asks));
+    assert_non_null(strstr(notice, "its job is no more"));
+    wb_run_folder_close(run);
+}
+
+static void requeued_job_takes_over_from_its_earlier_life(void **state) {
+    (void)state;
+    wb_run_folder *run = NULL;
+    const wb_run_owner same_life = {.job = "42"};
+    const wb_run_owner next_life = {.job = "42", .restart = 1};
+    put_lock(LOCK, "node7.elsewhere", 4711, "42");
+    assert_refused(open_run(&run, &same_life), WB_ERR_IN_USE, "in use by job 42");
+    assert_ok(open_run(&run, &next_life));
+    assert_non_null(strstr(notice, "an earlier life of this job"));
+    wb_run_folder_close(run);
+}
+
+static void copied_folder_is_free(void **state) {
+    (void)state;
+    wb_run_folder *first = NULL;
+    wb_run_folder *second = NULL;
+    char from[WB_PATH];
+    char to[WB_PATH];
+    assert_ok(open_run(&first, &nobody));
+    assert_ok(wb_path_join(from, path, "run.lock"));
+    assert_ok(wb_path_join(to, path, "copy"));
+    assert_ok(wb_folder_make(to));
+    assert_ok(wb_path_join(to, path, "copy/run.lock"));
+    assert_ok(wb_file_copy(from, to));
+    assert_ok(wb_path_join(to, path, "copy"));
+    assert_ok(wb_run_folder_open(&second, to, &nobody, notice, sizeof(notice)));
+    assert_non_null(strstr(notice, "this folder is a copy"));
+    wb_run_folder_close(second);
+    wb_run_folder_close(first);
+}
+
+static void owner_notices_that_it_was_replaced(void **state) {
+    (void)state;
+    wb_run_folder *run = NULL;
+    char lock[WB_PATH];
+    assert_ok(open_run(&run, &nobody));
+    put_lock(LOCK, "node7.elsewhere", 4711, "42");
+    assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, "taken this run over (node7.elsewhere)");
+    wb_run_folder_close(run);
+    wb_error_clear();
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    char *text = get_bytes(lock, NULL);
+    assert_non_null(strstr(text, "node7")); /* the new owner's words stay */
+    free(text);
+    assert_int_equal(unlink(lock), 0);
+    assert_ok(open_run(&run, &nobody));
+    assert_int_equal(unlink(lock), 0);
+    assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, "run.lock was replaced");
+    wb_run_folder_close(run);
+    wb_error_clear();
+}
+
+static void unreadable_lock_is_respected(void **state) {
+    (void)state;
+    wb_run_folder *run = NULL;
+    char lock[WB_PATH];
+    assert_ok(wb_folder_make(path));
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    static const char *const texts[] = {"{\"job\":\"4", "[]", "\377", "{\"job\":1}"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        put_text(lock, texts[i]);
+        assert_refused(open_run(&run, &nobody), WB_ERR_IN_USE, "run.lock");
+    }
+}
+
+/* Of many processes that start at once, one gets the folder. */
+static void one_of_many_starters_wins(void **state) {
+    (void)state;
+    enum { STARTERS = 20 };
+    pid_t children[STARTERS];
+    int go[2];
+    int won[2];
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(won), 0);
+    for (int i = 0; i < STARTERS; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            char byte;
+            wb_run_folder *run = NULL;
+            (void)close(go[1]);
+            (void)!read(go[0], &byte, 1); /* returns when the parent closes its end */
+            byte = (char)open_run(&run, &nobody);
+            (void)!write(won[1], &byte, 1);
+            for (;;) {
+                (void)pause();
+            }
+        }
+    }
+    (void)close(go[0]);
+    (void)close(go[1]);
+    int winners = 0;
+    for (int i = 0; i < STARTERS; i++) {
+        char result = 0;
+        assert_int_equal(read(won[0], &result, 1), 1);
+        winners += result == (char)WB_OK;
+    }
+    for (int i = 0; i < STARTERS; i++) {
+        (void)kill(children[i], SIGKILL);
+        (void)waitpid(children[i], NULL, 0);
+    }
+    (void)close(won[0]);
+    (void)close(won[1]);
+    assert_int_equal(winners, 1);
+}
+
+static void state_follows_the_run(void **state) {
+    (void)state;
+    wb_run_state found;
+    wb_run_folder *run = NULL;
+    assert_ok(wb_run_folder_state(path, &found));
+    assert_int_equal(found, WB_RUN_EMPTY);
+    assert_ok(open_run(&run, &nobody));
+    assert_ok(wb_run_folder_state(path, &found));
+    assert_int_equal(found, WB_RUN_EMPTY);
+    assert_ok(wb_run_folder_write_config(run, "batch:\n  size: 64\n"));
+    assert_ok(wb_run_folder_state(path, &found));
+    assert_int_equal(found, WB_RUN_UNFINISHED);
+    wb_tensor_table table = {0};
+    float value = 1;
+    assert_ok(wb_tensor_add(&table, false, 1, 0, "a"));
+    wb_checkpoint checkpoint = {.step = 1, .total_steps = 2, .table = &table, .values = &value};
+    assert_ok(wb_checkpoint_write(path, &checkpoint));
+    assert_ok(wb_run_folder_state(path, &found));
+    assert_int_equal(found, WB_RUN_UNFINISHED);
+    checkpoint.step = 2;
+    checkpoint.finished = true;
+    assert_ok(wb_checkpoint_write(path, &checkpoint));
+    assert_ok(wb_run_folder_state(path, &found));
+    assert_int_equal(found, WB_RUN_FINISHED);
+    wb_tensor_table_clear(&table);
+    wb_run_folder_close(run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(folders_are_made_and_private, fresh_folder),
+        cmocka_unit_test_setup(second_owner_is_refused_until_the_first_closes, fresh_folder),
+        cmocka_unit_test_setup(killed_owner_makes_way_with_a_notice, fresh_folder),
+        cmocka_unit_test_setup(reused_process_number_is_not_taken_for_the_owner, fresh_folder),
+        cmocka_unit_test_setup(owner_on_another_host_stays_unless_known_gone, fresh_folder),
+        cmocka_unit_test_setup(requeued_job_takes_over_from_its_earlier_life, fresh_folder),
+        cmocka_unit_test_setup(copied_folder_is_free, fresh_folder),
+        cmocka_unit_test_setup(owner_notices_that_it_was_replaced, fresh_folder),
+        cmocka_unit_test_setup(unreadable_lock_is_respected, fresh_folder),
+        cmocka_unit_test_setup(one_of_many_starters_wins, fresh_folder),
+        cmocka_unit_test_setup(state_follows_the_run, fresh_folder),
+    };
+    return cmocka_run_group_tests_name("run_folder", tests, NULL, NULL);
+}
