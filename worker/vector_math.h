@@ -26,7 +26,7 @@ static inline float wb_exp(float x) {
     return x < -87.33f ? 0.0f : p * scale;
 }
 
-/* Local. The standard normal distribution P(X <= x), absolute error below 1.5e-7, and its density.
+/* Local. The standard normal distribution P(X <= x), absolute error below 2.5e-7, and its density.
  */
 static inline float wb_normal(float x, float *density) {
     const float z = fabsf(x) * 0x1.6a09e6p-1f;
