@@ -4,6 +4,7 @@
 #include <utf8proc.h>
 
 enum { UNICODE_END = 0x110000, SURROGATES = 0xD800, SURROGATES_END = 0xE000 };
+enum { FIRST_HANGUL = 0xAC00, LAST_HANGUL = 0xD7A3 };
 
 typedef enum char_class {
     CLASS_LETTER,      /* all that none of the others is */
@@ -236,8 +237,22 @@ static bool is_cleaned_away(uint32_t code, char_class class) {
            code == FORM_FEED || code == NEXT_LINE;
 }
 
+/* A Hangul syllable is two or three letters, found by arithmetic. Source: Unicode, 3.12. */
+static int fold_hangul(uint32_t syllable, wb_folded *folded) {
+    enum { FIRST_L = 0x1100, FIRST_V = 0x1161, BEFORE_T = 0x11A7, VOWELS = 21, TAILS = 28 };
+    const uint32_t index = syllable - FIRST_HANGUL;
+    const uint32_t tail = index % TAILS;
+    folded[0] = (wb_folded){FIRST_L + index / (VOWELS * TAILS), WB_CHAR_WORD, 0};
+    folded[1] = (wb_folded){FIRST_V + index / TAILS % VOWELS, WB_CHAR_WORD, 0};
+    folded[2] = (wb_folded){BEFORE_T + tail, WB_CHAR_WORD, 0};
+    return tail > 0 ? 3 : 2;
+}
+
 int wb_unicode_fold(uint32_t code, wb_unicode_rules rules, wb_folded folded[WB_FOLDED_MOST]) {
     static const wb_folded blank = {' ', WB_CHAR_SPACE, 0};
+    if (rules.strip_accents && code >= FIRST_HANGUL && code <= LAST_HANGUL) {
+        return fold_hangul(code, folded);
+    }
     if (rules.clean) {
         const char_class class = class_of(code);
         if (is_cleaned_away(code, class)) {
