@@ -61,7 +61,7 @@ static wb_status create_in_memory(hid_t *file, wb_state_image *into, size_t expe
     H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy, image_realloc, image_free,
                                              owner_copy,   owner_free,   into};
     WB_TRY_HDF5(access = H5Pcreate(H5P_FILE_ACCESS), WB_ERR_MEMORY, path);
-    WB_TRY_HDF5(H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST), WB_ERR_INTERNAL,
+    WB_TRY_HDF5(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110), WB_ERR_INTERNAL,
                 path);
     WB_TRY_HDF5(H5Pset_file_image_callbacks(access, &callbacks), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(H5Pset_fapl_core(access, expected, 0), WB_ERR_INTERNAL, path);

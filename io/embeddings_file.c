@@ -50,8 +50,8 @@ struct wb_embeddings_writer {
 static wb_status latest_access(hid_t *access, const char *path) {
     wb_status status = WB_OK;
     WB_TRY_HDF5(*access = H5Pcreate(H5P_FILE_ACCESS), WB_ERR_MEMORY, path);
-    WB_TRY_HDF5(H5Pset_libver_bounds(*access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST),
-                WB_ERR_INTERNAL, path);
+    WB_TRY_HDF5(H5Pset_libver_bounds(*access, H5F_LIBVER_V110, H5F_LIBVER_V110), WB_ERR_INTERNAL,
+                path);
 done:
     return status;
 }
@@ -313,7 +313,7 @@ static wb_status check_superblock(const char *path, int64_t *size) {
     WB_CHECK(
         head[8] == 2 || head[8] == 3, WB_ERR_INPUT,
         "%s: HDF5's format without checksums; embeddings are written by `widebatch encode`, or "
-        "with h5py.File(name, \"w\", libver=\"latest\")",
+        "with h5py.File(name, \"w\", libver=\"v110\")",
         path);
     memcpy(&end, head + 28, sizeof(end));
     WB_CHECK(end == (uint64_t)info.st_size, WB_ERR_INPUT,

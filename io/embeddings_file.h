@@ -4,7 +4,7 @@
  *     attributes: model, max_tokens, role, normalized, writer
  *
  * Rows are appended in blocks; the file gets its name only when it is complete. A reader takes this
- * layout in HDF5's checksummed format (libver "latest") and nothing else.
+ * layout in HDF5's checksummed format (libver "v110") and nothing else.
  */
 #ifndef WB_EMBEDDINGS_FILE_H
 #define WB_EMBEDDINGS_FILE_H

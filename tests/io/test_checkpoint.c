@@ -8,6 +8,7 @@
 #include "tensor.h"
 
 #include <math.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -398,6 +399,37 @@ static void failed_write_leaves_the_old_generation(void **state) {
     assert_string_equal(rejected, "");
 }
 
+/* A child saves step after step and is killed at random moments; what is found afterwards is always
+ * a whole generation, at least the one before the last that was begun. */
+static void kill_at_any_moment_leaves_a_good_generation(void **state) {
+    (void)state;
+    const uint64_t seed = 99;
+    int64_t step = 0;
+    save(step);
+    for (uint32_t i = 0; i < 30; i++) {
+        const wb_rng_key key = {.seed = seed, .site = wb_rng_site(WB_RNG_TEST, 0)};
+        const uint64_t microseconds = wb_rng_below(30000, key, i);
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            for (int64_t next = step + 1;; next++) {
+                save(next);
+                (void)wb_checkpoint_prune(run, 2);
+            }
+        }
+        (void)usleep((useconds_t)microseconds);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        const int64_t found = resume();
+        if (found < step || rejected[0] != '\0') {
+            fail_msg("seed %llu, kill %u: resumed at %lld, expected at least %lld; rejected \"%s\"",
+                     (unsigned long long)seed, i, (long long)found, (long long)step, rejected);
+        }
+        step = found;
+    }
+    assert_true(step > 0);
+}
+
 static void full_disk_is_seen_before_writing_and_while_writing(void **state) {
     (void)state;
     if (mount("none", run, "tmpfs", 0, "size=4m") != 0) {
@@ -494,6 +526,7 @@ int main(void) {
         cmocka_unit_test_setup(prune_keeps_the_newest_good_ones, fresh_run),
         cmocka_unit_test_setup(other_configuration_or_model_is_refused, fresh_run),
         cmocka_unit_test_setup(failed_write_leaves_the_old_generation, fresh_run),
+        cmocka_unit_test_setup(kill_at_any_moment_leaves_a_good_generation, fresh_run),
         cmocka_unit_test_setup_teardown(full_disk_is_seen_before_writing_and_while_writing,
                                         fresh_run, unmount_run),
         cmocka_unit_test_setup(description_names_facts_and_tensors, fresh_run),

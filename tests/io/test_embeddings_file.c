@@ -224,7 +224,7 @@ typedef enum fault {
 
 static void put_by_hand(fault kind) {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     const hid_t scalar = H5Screate(H5S_SCALAR);
     const hid_t text = H5Tcopy(H5T_C_S1);
