@@ -339,6 +339,23 @@ static void damaged_files_never_yield_other_values(void **state) {
     free(good);
 }
 
+static void flipped_bit_of_a_value_is_rejected(void **state) {
+    (void)state;
+    size_t bytes = 0;
+    float row[WIDTH];
+    put_embeddings(50);
+    for (int64_t j = 0; j < WIDTH; j++) {
+        row[j] = value_of(7, j);
+    }
+    char *file = get_bytes(path, &bytes);
+    char *at = memmem(file, bytes, row, sizeof(row));
+    assert_non_null(at);
+    at[0] = (char)(at[0] ^ 1);
+    put_bytes(path, file, bytes);
+    assert_refused(read_all(), WB_ERR_INPUT, "H5Dread failed");
+    free(file);
+}
+
 static void full_disk_is_an_error_and_leaves_nothing(void **state) {
     (void)state;
     (void)unlink(path);
@@ -382,6 +399,7 @@ int main(void) {
         HANDLES_KEPT(other_files_are_rejected),
         HANDLES_KEPT(other_layouts_are_rejected),
         HANDLES_KEPT(damaged_files_never_yield_other_values),
+        HANDLES_KEPT(flipped_bit_of_a_value_is_rejected),
         HANDLES_KEPT(full_disk_is_an_error_and_leaves_nothing),
     };
     return cmocka_run_group_tests_name("embeddings_file", tests, make_scratch, NULL);

@@ -72,6 +72,18 @@ static void resumed_log_equals_an_unbroken_one(void **state) {
     free(unbroken);
 }
 
+/* A kill between the closing brace and the end of the line. */
+static void line_without_its_end_is_not_a_line(void **state) {
+    (void)state;
+    assert_ok(log_steps(0, 1, 3));
+    append_text("{\"step\": 4, \"loss_nats\": 0.25, \"tokens\": 4000}");
+    assert_ok(log_steps(4, 5, 5));
+    char *text = get_bytes(path, NULL);
+    assert_null(strstr(text, "\"step\": 4"));
+    assert_non_null(strstr(text, "3000}\n{\"step\": 5"));
+    free(text);
+}
+
 static void torn_first_line_is_written_again(void **state) {
     (void)state;
     put_text(path, "{\"schema\": 1, \"wri");
@@ -136,6 +148,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(first_line_names_the_schema, fresh_log),
         cmocka_unit_test_setup(resumed_log_equals_an_unbroken_one, fresh_log),
+        cmocka_unit_test_setup(line_without_its_end_is_not_a_line, fresh_log),
         cmocka_unit_test_setup(torn_first_line_is_written_again, fresh_log),
         cmocka_unit_test_setup(garbage_after_a_power_cut_is_cut_off, fresh_log),
         cmocka_unit_test_setup(other_files_are_not_touched, fresh_log),
