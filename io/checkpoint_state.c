@@ -71,10 +71,13 @@ done:
     return status;
 }
 
-/* Rows of a chunk of a tensor: about 1 MiB, or the whole tensor. */
+/* Rows of a chunk of a tensor: chunks of at most about 1 MiB that share its rows evenly, since a
+ * file stores every chunk in full. */
 static int64_t chunk_rows(const wb_tensor *tensor) {
+    const int64_t rows = tensor->shape[0];
     const int64_t most = tensor->shape[1] < CHUNK_FLOATS ? CHUNK_FLOATS / tensor->shape[1] : 1;
-    return tensor->shape[0] < most ? tensor->shape[0] : most;
+    const int64_t chunks = (rows + most - 1) / most;
+    return (rows + chunks - 1) / chunks;
 }
 
 static wb_status put_tensor(hid_t group, const wb_tensor *tensor, const float *values,
@@ -144,6 +147,8 @@ wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const
     WB_TRY_HDF5(H5Fclose(file), WB_ERR_MEMORY, path);
     file = 0;
     into->size = (size_t)size;
+    WB_ASSERT(into->size <= wb_state_bytes(state), "%zu bytes, %zu expected", into->size,
+              wb_state_bytes(state));
     WB_CHECK(into->bytes, WB_ERR_INTERNAL, "%s: HDF5 kept the image", path);
 done:
     wb_hdf5_close(&file, H5Fclose);
