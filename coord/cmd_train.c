@@ -65,6 +65,22 @@ done:
     return status;
 }
 
+/* A folder that a run has begun is continued under the same configuration or not at all. */
+static wb_status check_same_run(const run *r) {
+    wb_status status = WB_OK;
+    wb_config before;
+    wb_origins *origins = NULL;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, r->config.run_dir, "config.yaml"));
+    if (wb_path_is_file(path)) {
+        WB_TRY(wb_config_read(&before, &origins, path, NULL, 0));
+        WB_TRY(wb_options_check_continues(&before, &r->config, path));
+    }
+done:
+    wb_origins_destroy(origins);
+    return status;
+}
+
 /* Rank 0 owns the folder: lock, log, metrics. */
 static wb_status open_folder(run *r) {
     wb_status status = WB_OK;
@@ -78,6 +94,7 @@ static wb_status open_folder(run *r) {
     if (notice[0] != '\0') {
         wb_log(WB_LOG_RUN, "NOTE: %s", notice);
     }
+    WB_TRY(check_same_run(r));
 done:
     return status;
 }

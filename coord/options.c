@@ -298,6 +298,22 @@ void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *
     }
 }
 
+wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
+                                     const char *where) {
+    char old[WB_OPTION_TEXT], new[WB_OPTION_TEXT];
+    for (int i = 0; i < OPTIONS; i++) {
+        print_value(before, &table[i], old, sizeof(old));
+        print_value(now, &table[i], new, sizeof(new));
+        if (table[i].change == FIXED && strcmp(old, new) != 0) {
+            return WB_ERROR(WB_ERR_CONFIG,
+                            "%s: the run began with %s = %.200s, now it is %.200s; continue with "
+                            "the old value or choose another run.dir",
+                            where, table[i].key, old, new);
+        }
+    }
+    return WB_OK;
+}
+
 uint64_t wb_options_fixed_hash(const wb_config *config) {
     char text[OPTIONS * 64 + 8 * WB_OPTION_TEXT] = "";
     size_t used = 0;

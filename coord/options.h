@@ -68,7 +68,7 @@ enum { WB_OPTION_TEXT = 1024 };
          "memory of one rank for activations; 0: a safe share of what the job may use")            \
     COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \
           "tokens encoded at once")                                                                \
-    COUNT(checkpoint_every, "checkpoint.every", 0, 0, INT32_MAX, FREE,                             \
+    COUNT(checkpoint_every, "checkpoint.every", 200, 0, INT32_MAX, FREE,                           \
           "steps between checkpoints; 0: only at the end")                                         \
     COUNT(checkpoint_keep, "checkpoint.keep", 2, 2, 1000000, FREE, "newest checkpoints kept")
 
@@ -105,6 +105,12 @@ wb_status wb_options_assign(wb_config *config, wb_origins *origins, const char *
 /* Local. Writes the configuration as YAML: with origins as a run leaves it; with help and ranges
  * instead where `origins` is NULL, as the reference. */
 void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *out);
+
+/* Local. Checks that a run begun under `before` may be continued under `now`: all FIXED values are
+ * equal. Error: WB_ERR_CONFIG naming the first key that differs, both values and `where` the first
+ * stands. */
+wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
+                                     const char *where);
 
 /* Local. A hash of all FIXED values: a run is continued only where it is the same. */
 uint64_t wb_options_fixed_hash(const wb_config *config);

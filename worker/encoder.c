@@ -56,6 +56,7 @@ void wb_encoder_init(const wb_encoder *encoder, float *params, uint64_t seed) {
     for (int64_t i = 0; i < encoder->table.length; i++) {
         const wb_tensor *tensor = &encoder->table.tensors[i];
         const bool is_scale = strstr(tensor->name, "LayerNorm.weight") != NULL;
+#pragma omp parallel for schedule(static)
         for (int64_t j = 0; j < tensor->count; j++) {
             const wb_rng_key key = {.seed = seed,
                                     .step = (uint32_t)i,
