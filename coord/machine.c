@@ -59,10 +59,9 @@ static void print_line(FILE *out, const char *label, const char *path, const cha
     }
 }
 
-static void print_limit(FILE *out, const char *label, int resource) {
-    struct rlimit limit;
-    if (getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        (void)fprintf(out, "%-11s %s\n", label, wb_bytes_text((size_t)limit.rlim_cur).text);
+static void print_limit(FILE *out, const char *label, const struct rlimit *limit) {
+    if (limit->rlim_cur != RLIM_INFINITY) {
+        (void)fprintf(out, "%-11s %s\n", label, wb_bytes_text((size_t)limit->rlim_cur).text);
     }
 }
 
@@ -78,6 +77,11 @@ void wb_machine_print(FILE *out) {
     (void)fprintf(out, "budget      %s for activations, if one rank runs here\n",
                   wb_bytes_text(wb_memory_budget(1, 0)).text);
     (void)fprintf(out, "threads     %d a rank (OMP_NUM_THREADS)\n", wb_threads());
-    print_limit(out, "ulimit -v", RLIMIT_AS);
-    print_limit(out, "ulimit -f", RLIMIT_FSIZE);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0) {
+        print_limit(out, "ulimit -v", &limit);
+    }
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0) {
+        print_limit(out, "ulimit -f", &limit);
+    }
 }
