@@ -4,46 +4,12 @@
  * with a matrix of all scores, one backward pass. Only encoder and masks are shared with the step.
  */
 #include "chunk_plan.h"
+#include "mpi_testing.h"
+#include "plain_loss.h"
 #include "step.h"
 #include "tiny_run.h"
 
 static wb_comm *comm;
-
-/* Loss of the batch and gradient of every representation [n (1 + group), d], in double. */
-static double naive_loss(float *dreps, const float *reps, int64_t B, int64_t group, int64_t d,
-                         double tau) {
-    const int64_t N = B * group;
-    const float *q = reps, *p = reps + B * d;
-    double *dreps64 = calloc((size_t)((B + N) * d), sizeof(double));
-    double *weights = malloc((size_t)N * sizeof(double));
-    double loss = 0.0;
-    for (int64_t i = 0; i < B; i++) {
-        double sum = 0.0;
-        for (int64_t j = 0; j < N; j++) {
-            double score = 0.0;
-            for (int64_t k = 0; k < d; k++) {
-                score += (double)q[i * d + k] * (double)p[j * d + k];
-            }
-            weights[j] = exp(score / tau);
-            sum += weights[j];
-        }
-        loss -= log(weights[i * group] / sum) / (double)B;
-        for (int64_t j = 0; j < N; j++) {
-            const double weight =
-                (weights[j] / sum - (j == i * group ? 1.0 : 0.0)) / (tau * (double)B);
-            for (int64_t k = 0; k < d; k++) {
-                dreps64[i * d + k] += weight * (double)p[j * d + k];
-                dreps64[(B + j) * d + k] += weight * (double)q[i * d + k];
-            }
-        }
-    }
-    for (int64_t i = 0; i < (B + N) * d; i++) {
-        dreps[i] = (float)dreps64[i];
-    }
-    free(weights);
-    free(dreps64);
-    return loss;
-}
 
 /* grads [total] owned by the caller. */
 static float *reference(wb_trainer *t, double *loss) {
@@ -62,7 +28,7 @@ static float *reference(wb_trainer *t, double *loss) {
     float *grads = calloc((size_t)wb_encoder_table(t->model.encoder)->total, sizeof(*grads));
     expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
                                  batch.examples, &pass, arena));
-    *loss = naive_loss(dreps, reps, B, group, d, t->config->loss_temperature);
+    *loss = plain_loss_of_floats(NULL, dreps, reps, B, group, d, t->config->loss_temperature);
     expect_ok(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape, dreps, arena));
     free(reps);
     free(dreps);
@@ -168,7 +134,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),
     };
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    wb_comm_destroy(comm);
-    return failed;
+    return finish_mpi_tests(comm, cmocka_run_group_tests(tests, NULL, NULL));
 }
