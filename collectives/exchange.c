@@ -120,7 +120,9 @@ wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine
     }
     WB_TRY_ALL(comm, status);
     if (comm->rank == 0) {
-        memcpy(made, mine, (size_t)bytes);
+        if (bytes > 0) {
+            memcpy(made, mine, (size_t)bytes);
+        }
         WB_TRY(receive_all(comm, made, sizes));
         *all = made;
         made = NULL;

@@ -30,7 +30,8 @@ wb_status wb_reduce_sums(wb_comm *comm, double *values, int count);
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes);
 
 /* Collective. Rank 0 gets the bytes of all ranks, in order of rank, in memory that it owns (free);
- * on other ranks *all is NULL. sizes [K] is filled on rank 0. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */
+ * on other ranks *all is NULL. sizes [K] is filled on rank 0. A rank that brings 0 bytes may pass
+ * NULL. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */
 wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine, int64_t bytes);
 
 #endif
