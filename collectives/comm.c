@@ -42,11 +42,37 @@ done:
     return status;
 }
 
-void wb_comm_destroy(wb_comm *comm) {
-    if (comm) {
-        (void)MPI_Finalize();
-        free(comm);
+wb_status wb_comm_first(wb_comm **part, wb_comm *comm, int ranks) {
+    wb_status status = WB_OK;
+    *part = NULL;
+    wb_comm *made = calloc(1, sizeof(*made));
+    WB_CHECK(made, WB_ERR_MEMORY, "no memory for a communicator");
+    const int colour = comm->rank < ranks ? 0 : MPI_UNDEFINED;
+    WB_TRY_MPI(MPI_Comm_split(comm->mpi, colour, comm->rank, &made->mpi));
+    if (made->mpi == MPI_COMM_NULL) {
+        goto done;
     }
+    WB_TRY_MPI(MPI_Comm_set_errhandler(made->mpi, MPI_ERRORS_RETURN));
+    WB_TRY_MPI(MPI_Comm_size(made->mpi, &made->world));
+    made->rank = comm->rank;
+    made->local_world = comm->local_world < made->world ? comm->local_world : made->world;
+    *part = made;
+    made = NULL;
+done:
+    free(made);
+    return status;
+}
+
+void wb_comm_destroy(wb_comm *comm) {
+    if (!comm) {
+        return;
+    }
+    if (comm->mpi == MPI_COMM_WORLD) {
+        (void)MPI_Finalize();
+    } else {
+        (void)MPI_Comm_free(&comm->mpi);
+    }
+    free(comm);
 }
 
 int wb_comm_rank(const wb_comm *comm) {

@@ -15,7 +15,12 @@ typedef struct wb_comm wb_comm;
 /* Collective over all processes; the first call of the program. Error: WB_ERR_MPI. */
 wb_status wb_comm_create(wb_comm **comm, int *argc, char ***argv);
 
-/* Collective; the last call of the program. */
+/* Collective on `comm`. The first `ranks` of its ranks as a communicator of their own; *part is
+ * NULL on the others. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */
+wb_status wb_comm_first(wb_comm **part, wb_comm *comm, int ranks);
+
+/* Collective. The one that wb_comm_create made goes last: the program then leaves MPI. NULL-safe.
+ */
 void wb_comm_destroy(wb_comm *comm);
 
 /* Local. */

@@ -24,7 +24,8 @@ wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int
     /* counted in rows, so that neither counts nor places leave int */
     WB_TRY_MPI(MPI_Type_contiguous(wb_int(width), MPI_FLOAT, &row));
     WB_TRY_MPI(MPI_Type_commit(&row));
-    WB_TRY_MPI(MPI_Allgatherv(mine, counts[comm->rank], row, all, counts, places, row, comm->mpi));
+    WB_TRY_MPI(MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, counts[comm->rank], row, all, counts,
+                              places, row, comm->mpi));
 done:
     if (row != MPI_DATATYPE_NULL) {
         (void)MPI_Type_free(&row);

@@ -7,7 +7,8 @@
 
 /* Collective. Every rank gets the rows of all ranks, in order of rank.
  *   all [firsts[K], width]              filled
- *   mine [firsts[r + 1] - firsts[r], width], rank r's rows; may be empty
+ *   mine [firsts[r + 1] - firsts[r], width], rank r's rows; may be empty; NULL where they already
+ *        stand in their place in `all`
  *   firsts [K + 1]                      first row of each rank, the same on every rank
  * Error: WB_ERR_MPI. */
 wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int64_t *firsts,

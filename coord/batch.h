@@ -2,8 +2,7 @@
  *
  * The global batch of a step is a function of (seed, step, batch.size, rows of the data) and of
  * nothing else. Rows are shuffled anew each epoch; a tail shorter than a batch waits for another
- * epoch's shuffle. Rank r of K encodes rows [B r / K, B (r + 1) / K) of the batch: shares may
- * differ by one row, and be empty.
+ * epoch's shuffle. Which rank encodes which rows is the step's business.
  */
 #ifndef WB_BATCH_H
 #define WB_BATCH_H
@@ -30,11 +29,6 @@ void wb_batch_plan_destroy(wb_batch_plan *plan);
  * until the next call. */
 const int64_t *wb_batch_plan_rows(wb_batch_plan *plan, int64_t step, int64_t *epoch);
 
-/* Local. First row of the batch that rank r encodes; r == K gives B. */
-static inline int64_t wb_batch_share(int64_t batch, int rank, int world) {
-    return (int64_t)((__int128)batch * rank / world);
-}
-
 /* How texts become tokens. */
 typedef struct wb_batch_shape {
     int64_t group;          /* passages per query */
@@ -42,7 +36,7 @@ typedef struct wb_batch_shape {
     int64_t passage_tokens; /* longest passage */
 } wb_batch_shape;
 
-/* One rank's part of a batch: its n queries, then their n * group passages, query by query. */
+/* A run of rows of a batch: its n queries, then their n * group passages, query by query. */
 typedef struct wb_batch {
     int64_t first, n;         /* queries [first, first + n) of the global batch */
     int64_t group;            /* passages per query */
@@ -51,7 +45,7 @@ typedef struct wb_batch {
                                  then passages; names its dropout masks */
 } wb_batch;
 
-/* Local. Reads and tokenizes this rank's rows into `arena`.
+/* Local. Reads and tokenizes a run of rows into `arena`.
  *   rows [n]   rows of the data set for queries first .. first + n of a batch of B
  * Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_batch_read(wb_batch *batch, const wb_data_set *data, const wb_model *model,

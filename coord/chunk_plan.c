@@ -32,37 +32,60 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-wb_status wb_chunk_plan_make(wb_chunk_plan *plan, const wb_encoder *encoder,
-                             const wb_packed *packed, int64_t chunk_tokens, size_t budget,
-                             wb_arena *arena) {
+wb_status wb_chunk_plan_cut(wb_chunk_plan *plan, const wb_packed *packed, int64_t chunk_tokens,
+                            wb_arena *arena) {
     wb_status status = WB_OK;
     *plan = (wb_chunk_plan){0};
     WB_TRY(wb_arena_int64s(arena, packed->n + 1, &plan->firsts));
     plan->chunks = cut(plan->firsts, packed, chunk_tokens);
-    /* working: backward beside what is kept; lone: a whole chunk encoded again */
-    size_t all_tapes = 0, working = 0, lone = 0;
-    for (int64_t i = 0; i < plan->chunks; i++) {
-        const wb_encoder_memory m = chunk_memory(plan, encoder, packed, i);
-        all_tapes += m.tape;
-        working = larger(working, m.backward);
-        lone = larger(lone, larger(m.forward, m.tape + m.backward));
-    }
-    WB_CHECK(lone <= budget, WB_ERR_MEMORY,
-             "memory.budget of %s is too small: a chunk of %lld tokens needs %s; lower "
-             "memory.chunk_tokens or raise the budget",
-             wb_bytes_text(budget).text, (long long)chunk_tokens, wb_bytes_text(lone).text);
-    const bool keeps_all = all_tapes + working <= budget;
-    size_t kept = 0;
-    for (; plan->kept < plan->chunks; plan->kept++) {
-        const size_t tape = chunk_memory(plan, encoder, packed, plan->kept).tape;
-        if (!keeps_all && kept + tape + lone > budget) {
-            break;
+done:
+    return status;
+}
+
+/* Bytes that decide: of all tapes, of a backward pass beside them, and of one chunk by itself. */
+typedef struct demand {
+    size_t tapes, working, lone;
+} demand;
+
+static demand demand_of(const wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
+                        const wb_encoder *encoder) {
+    demand all = {0};
+    for (int64_t p = 0; p < count; p++) {
+        for (int64_t i = 0; i < plans[p].chunks; i++) {
+            const wb_encoder_memory m = chunk_memory(&plans[p], encoder, packed[p], i);
+            all.tapes += m.tape;
+            all.working = larger(all.working, m.backward);
+            all.lone = larger(all.lone, larger(m.forward, m.tape + m.backward));
         }
-        kept += tape;
     }
-    plan->peak = keeps_all ? all_tapes + working : kept + lone;
-    const wb_packed kept_part = wb_packed_slice(packed, 0, plan->firsts[plan->kept]);
-    plan->kept_tokens = wb_packed_tokens(&kept_part);
+    return all;
+}
+
+wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
+                             const wb_encoder *encoder, size_t budget, size_t *peak) {
+    wb_status status = WB_OK;
+    const demand all = demand_of(plans, packed, count, encoder);
+    WB_CHECK(all.lone <= budget, WB_ERR_MEMORY,
+             "memory.budget of %s is too small: one chunk needs %s; lower memory.chunk_tokens or "
+             "raise the budget",
+             wb_bytes_text(budget).text, wb_bytes_text(all.lone).text);
+    const bool keeps_all = all.tapes + all.working <= budget;
+    size_t kept = 0;
+    bool full = false;
+    for (int64_t p = 0; p < count; p++) {
+        wb_chunk_plan *plan = &plans[p];
+        for (plan->kept = 0; plan->kept < plan->chunks && !full; plan->kept++) {
+            const size_t tape = chunk_memory(plan, encoder, packed[p], plan->kept).tape;
+            if (!keeps_all && kept + tape + all.lone > budget) {
+                full = true;
+                break;
+            }
+            kept += tape;
+        }
+        const wb_packed kept_part = wb_packed_slice(packed[p], 0, plan->firsts[plan->kept]);
+        plan->kept_tokens = wb_packed_tokens(&kept_part);
+    }
+    *peak = keeps_all ? all.tapes + all.working : kept + all.lone;
 done:
     return status;
 }

@@ -16,13 +16,17 @@ typedef struct wb_chunk_plan {
     int64_t *firsts;     /* [chunks + 1], first sequence of each chunk; in the caller's arena */
     int64_t kept;        /* chunks 0 .. kept - 1 keep their tapes */
     int64_t kept_tokens; /* their tokens */
-    size_t peak;         /* bytes of the chunk arena that the plan needs */
 } wb_chunk_plan;
 
-/* Local. Errors: WB_ERR_MEMORY where not even one chunk fits `budget`, with the size needed. */
-wb_status wb_chunk_plan_make(wb_chunk_plan *plan, const wb_encoder *encoder,
-                             const wb_packed *packed, int64_t chunk_tokens, size_t budget,
-                             wb_arena *arena);
+/* Local. Cuts `packed` into chunks; nothing is kept yet. Error: WB_ERR_MEMORY. */
+wb_status wb_chunk_plan_cut(wb_chunk_plan *plan, const wb_packed *packed, int64_t chunk_tokens,
+                            wb_arena *arena);
+
+/* Local. Decides for several plans, encoded one after the other, which chunks are kept within
+ * `budget` together: the first ones. *peak is what all of them need of the chunk arena. Error:
+ * WB_ERR_MEMORY where not even one chunk fits, with the size needed. */
+wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
+                             const wb_encoder *encoder, size_t budget, size_t *peak);
 
 /* Local. What a rank may use for activations when memory.budget is 0: half of the memory that is
  * free or that its control group allows, shared by the ranks of this host, less `reserved`. */

@@ -117,7 +117,7 @@ static wb_checkpoint checkpoint_of(run *r) {
     };
     for (int i = 0; i < state.slots; i++) {
         state.slot_names[i] = wb_optimizer_slot_name(t->optimizer.kind, i);
-        state.slot_values[i] = t->slots[i];
+        state.slot_values[i] = t->state[i];
     }
     return state;
 }
@@ -170,7 +170,7 @@ static wb_status resume(run *r) {
     }
     WB_TRY(wb_broadcast(r->comm, t->model.params, bytes));
     for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
-        WB_TRY(wb_broadcast(r->comm, t->slots[i], bytes));
+        WB_TRY(wb_broadcast(r->comm, t->state[i], bytes));
     }
     wb_log(WB_LOG_RUN, "continuing %s after step %lld of %lld", r->config.run_dir, (long long)step,
            (long long)t->optimizer.total_steps);

@@ -18,18 +18,45 @@ typedef struct reader {
     wb_origins *origins;
 } reader;
 
+/* Loads the next document of a stream; one without a root is the stream's end. */
+static wb_status load(yaml_document_t *document, yaml_parser_t *parser, const char *path) {
+    return yaml_parser_load(parser, document)
+               ? WB_OK
+               : WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
+                          parser->problem_mark.line + 1, parser->problem ? parser->problem : "?");
+}
+
+static wb_status refuse_more(yaml_parser_t *parser, const char *path) {
+    wb_status status = WB_OK;
+    yaml_document_t document;
+    WB_TRY(load(&document, parser, path));
+    const yaml_node_t *root = yaml_document_get_root_node(&document);
+    if (root) {
+        status = WB_ERROR(WB_ERR_CONFIG, "%s:%zu: a second document begins; one is allowed", path,
+                          root->start_mark.line + 1);
+    }
+    yaml_document_delete(&document);
+done:
+    return status;
+}
+
+/* Where it fails, no document is left behind. */
 static wb_status parse(yaml_document_t *document, const char *path, const char *text,
                        size_t bytes) {
+    wb_status status = WB_OK;
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         return WB_ERROR(WB_ERR_MEMORY, "no memory for a YAML parser");
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
-    wb_status status = WB_OK;
-    if (!yaml_parser_load(&parser, document)) {
-        status = WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
-                          parser.problem_mark.line + 1, parser.problem ? parser.problem : "?");
+    WB_TRY(load(document, &parser, path));
+    if (yaml_document_get_root_node(document)) {
+        status = refuse_more(&parser, path);
     }
+    if (status != WB_OK) {
+        yaml_document_delete(document);
+    }
+done:
     yaml_parser_delete(&parser);
     return status;
 }
@@ -62,13 +89,19 @@ static wb_status read_mapping(reader *r, const char *section, const yaml_node_t 
     return WB_OK;
 }
 
+/* Whether an origin is "PATH:LINE". */
+static bool is_line_of(const char *path, const char *origin) {
+    const size_t length = strlen(path);
+    return strncmp(origin, path, length) == 0 && origin[length] == ':';
+}
+
 static wb_status set_pair(reader *r, const char *section, yaml_node_pair_t *pair, bool nested) {
     wb_status status = WB_OK;
     const yaml_node_t *key_node = yaml_document_get_node(&r->document, pair->key);
     const yaml_node_t *node = yaml_document_get_node(&r->document, pair->value);
     const size_t line = key_node->start_mark.line + 1;
     const char *name = NULL, *value = NULL;
-    char key[KEY], origin[256];
+    char key[KEY], origin[WB_ORIGIN];
     WB_TRY(scalar(r, key_node, "a key", &name));
     const int length = snprintf(key, sizeof(key), "%s%s%s", section, section[0] ? "." : "", name);
     WB_CHECK(length > 0 && length < KEY, WB_ERR_CONFIG, "%s:%zu: a key of %d characters", r->path,
@@ -80,8 +113,8 @@ static wb_status set_pair(reader *r, const char *section, yaml_node_pair_t *pair
     (void)snprintf(origin, sizeof(origin), "%s:%zu", r->path, line);
     WB_TRY(scalar(r, node, key, &value));
     const char *const before = wb_origins_of(r->origins, key);
-    WB_CHECK(!before || strncmp(before, r->path, strlen(r->path)) != 0, WB_ERR_CONFIG,
-             "%s: %s is already set at %s", origin, key, before);
+    WB_CHECK(!before || !is_line_of(r->path, before), WB_ERR_CONFIG, "%s: %s is already set at %s",
+             origin, key, before);
     WB_TRY(wb_options_set(r->config, r->origins, key, value, origin));
 done:
     return status;

@@ -43,7 +43,7 @@ static const option table[] = {
 enum { OPTIONS = sizeof(table) / sizeof(table[0]) };
 
 struct wb_origins {
-    char of[OPTIONS][256];
+    char of[OPTIONS][WB_ORIGIN];
 };
 
 /* ---- Values
@@ -51,10 +51,13 @@ struct wb_origins {
 
 static bool is_choice(const char *choices, const char *value) {
     const size_t length = strlen(value);
+    if (length == 0 || strchr(value, '|')) {
+        return false;
+    }
     for (const char *at = choices; at; at = strchr(at, '|')) {
         at += *at == '|' ? 1 : 0;
         if (strncmp(at, value, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
-            return length > 0;
+            return true;
         }
     }
     return false;
@@ -66,7 +69,7 @@ static wb_status set_count(const option *row, const char *value, const char *ori
     errno = 0;
     const long long number = strtoll(value, &end, 10);
     if (end == value || *end != '\0' || errno != 0) {
-        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; an integer is needed", origin, row->key,
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %.200s; an integer is needed", origin, row->key,
                         value);
     }
     if ((double)number < row->least || (double)number > row->most) {
@@ -85,10 +88,11 @@ static wb_status set_real(const option *row, const char *value, const char *orig
     char *end;
     const double number = strtod(value, &end);
     if (end == value || *end != '\0') {
-        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; a number is needed", origin, row->key, value);
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %.200s; a number is needed", origin, row->key,
+                        value);
     }
     if (!(number >= row->least && number <= row->most)) {
-        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; the allowed range is %g to %g", origin,
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %.200s; the allowed range is %g to %g", origin,
                         row->key, value, row->least, row->most);
     }
     *member = number;
@@ -97,7 +101,7 @@ static wb_status set_real(const option *row, const char *value, const char *orig
 
 static wb_status set_text(const option *row, const char *value, const char *origin, char *member) {
     if (row->kind == CHOICE && !is_choice(row->choices, value)) {
-        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; allowed are %s", origin, row->key, value,
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %.200s; allowed are %s", origin, row->key, value,
                         row->choices);
     }
     if (strlen(value) >= WB_OPTION_TEXT) {
@@ -122,8 +126,9 @@ static wb_status set_value(wb_config *config, const option *row, const char *val
     case SIZE:
         return wb_parse_bytes(value, member)
                    ? WB_OK
-                   : WB_ERROR(WB_ERR_CONFIG, "%s: %s = %s; a size such as 512M or 4GiB is needed",
-                              origin, row->key, value);
+                   : WB_ERROR(WB_ERR_CONFIG,
+                              "%s: %s = %.200s; a size such as 512M or 4GiB is needed", origin,
+                              row->key, value);
     }
     return WB_OK;
 }
@@ -247,7 +252,7 @@ const char *wb_origins_of(const wb_origins *origins, const char *key) {
 /* ---- Printing
  * ----------------------------------------------------------------------------------------- */
 
-/* YAML needs quotes around an empty or unusual text. */
+/* Texts stand in double quotes, with escapes for what quotes, lines and terminals would change. */
 static void write_scalar(const option *row, const char *text, FILE *out) {
     if (row->kind != TEXT) {
         (void)fputs(text, out);
@@ -255,10 +260,15 @@ static void write_scalar(const option *row, const char *text, FILE *out) {
     }
     (void)fputc('"', out);
     for (; *text; text++) {
-        if (*text == '"' || *text == '\\') {
+        const unsigned char byte = (unsigned char)*text;
+        if (byte < ' ' || byte == 0x7f) {
+            (void)fprintf(out, "\\x%02x", byte);
+            continue;
+        }
+        if (byte == '"' || byte == '\\') {
             (void)fputc('\\', out);
         }
-        (void)fputc(*text, out);
+        (void)fputc(byte, out);
     }
     (void)fputc('"', out);
 }

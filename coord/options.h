@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { WB_OPTION_TEXT = 1024 };
+enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
 
 #define WB_OPTION_TABLE(TEXT, CHOICE, COUNT, REAL, SIZE)                                           \
     TEXT(run_dir, "run.dir", "runs/default", FREE,                                                 \
@@ -64,6 +64,10 @@ enum { WB_OPTION_TEXT = 1024 };
          "below 1: share of the steps; from 1 on: steps")                                          \
     CHOICE(optimizer_schedule, "optimizer.schedule", "linear", "linear|cosine|constant", FIXED,    \
            "learning rate after the warm-up")                                                      \
+    CHOICE(reduce_mode, "reduce.mode", "ordered", "ordered|fast", FIXED,                           \
+           "ordered: gradients are added in a fixed tree, the same bits for any number of ranks")  \
+    COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, FIXED,                                        \
+          "parts of the batch that the tree begins with, and the most ranks with the same bits")   \
     SIZE(memory_budget, "memory.budget", "0", FREE,                                                \
          "memory of one rank for activations; 0: a safe share of what the job may use")            \
     COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \

@@ -1,7 +1,11 @@
 /* The step: gradient cache over ranks and chunks (Gao et al. 2021, arXiv 2101.06983).
  *
  * A step is five calls, each a paragraph below: read, encode, contrast, backward, update. What they
- * hand on stands in wb_step; all of it lives in the step arena, tapes in the chunk arena.
+ * hand on stands in `step`; all of it lives in the step arena, tapes in the chunk arena.
+ *
+ * The batch is cut into slots (ordered_sum.h), runs of rows that depend on the batch alone; a rank
+ * owns whole slots. Chunks, tiles of the loss and sums of gradients begin and end with slots, so
+ * that every number of ranks computes the same values in the same order.
  */
 #include "step.h"
 
@@ -13,60 +17,115 @@
 #include <math.h>
 #include <string.h>
 
+/* A run of the batch's rows. */
+typedef struct slot {
+    int64_t number; /* in the batch */
+    wb_batch batch;
+    wb_tape **tapes; /* [chunks kept] */
+    float *reps;     /* [n (1 + group), d], its queries, then their passages */
+    float *dreps;    /* likewise: the cached gradients */
+} slot;
+
 typedef struct step {
     wb_trainer *t;
     wb_pass pass;
-    wb_batch batch;
-    wb_chunk_plan chunks;
-    wb_tape **tapes;         /* [chunks.kept] */
+    int64_t B, group, d;
+    slot *slots; /* [slot_count], this rank's */
+    int64_t slot_count;
+    wb_chunk_plan *chunks;   /* [slot_count] */
+    bool *has_rows;          /* [slots of the batch] */
     int64_t *query_firsts;   /* [K + 1], first query of each rank */
     int64_t *passage_firsts; /* [K + 1] */
-    float *reps;             /* [n (1 + group), d], this rank's queries, then its passages */
-    float *dreps;            /* likewise: the cached gradients */
     float *queries;          /* [B, d], of all ranks */
     float *passages;         /* [B group, d], of all ranks */
     float *scalars;          /* [B, 2], log-sum-exp and loss of every query */
 } step;
 
-/* ---- Read: rows of this step, tokens of this rank's share
- * ------------------------------------------- */
+/* First row of a slot of the batch. */
+static int64_t slot_row(const step *s, int64_t number) {
+    return (int64_t)((__int128)s->B * number / s->t->slot_total);
+}
 
-static wb_status read_batch(step *s) {
+/* ---- Read: rows of this step, tokens of this rank's slots
+ * -------------------------------------------- */
+
+static wb_status take_tables(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     const int world = wb_comm_world(t->comm), rank = wb_comm_rank(t->comm);
-    const int64_t B = t->plan.size, group = t->shape.group;
-    int64_t epoch;
-    const int64_t *rows = wb_batch_plan_rows(&t->plan, t->done, &epoch);
+    void *taken = NULL;
+    s->slot_count =
+        wb_slot_share(t->slot_total, rank + 1, world) - wb_slot_share(t->slot_total, rank, world);
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)s->slot_count * sizeof(slot), &taken));
+    s->slots = taken;
+    memset(s->slots, 0, (size_t)s->slot_count * sizeof(slot));
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)s->slot_count * sizeof(wb_chunk_plan), &taken));
+    s->chunks = taken;
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)t->slot_total * sizeof(bool), &taken));
+    s->has_rows = taken;
+    for (int64_t i = 0; i < t->slot_total; i++) {
+        s->has_rows[i] = slot_row(s, i + 1) > slot_row(s, i);
+    }
     WB_TRY(wb_arena_int64s(t->step_arena, world + 1, &s->query_firsts));
     WB_TRY(wb_arena_int64s(t->step_arena, world + 1, &s->passage_firsts));
     for (int r = 0; r <= world; r++) {
-        s->query_firsts[r] = wb_batch_share(B, r, world);
-        s->passage_firsts[r] = s->query_firsts[r] * group;
+        s->query_firsts[r] = slot_row(s, wb_slot_share(t->slot_total, r, world));
+        s->passage_firsts[r] = s->query_firsts[r] * s->group;
     }
-    const int64_t first = s->query_firsts[rank], n = s->query_firsts[rank + 1] - first;
-    WB_TRY(wb_batch_read(&s->batch, t->data, &t->model, &t->shape, rows + first, epoch, B, first, n,
-                         t->step_arena));
-    WB_TRY(wb_chunk_plan_make(&s->chunks, t->model.encoder, &s->batch.packed,
-                              t->config->memory_chunk_tokens, wb_arena_left(t->chunk_arena),
-                              t->step_arena));
+    WB_TRY(wb_arena_floats(t->step_arena, s->B * s->d, &s->queries));
+    WB_TRY(wb_arena_floats(t->step_arena, s->B * s->group * s->d, &s->passages));
+    WB_TRY(wb_arena_floats(t->step_arena, s->B * 2, &s->scalars));
 done:
     return status;
 }
 
-static wb_status take_arrays(step *s) {
+static wb_status read_slots(step *s) {
     wb_status status = WB_OK;
-    wb_arena *arena = s->t->step_arena;
-    const int64_t B = s->t->plan.size, group = s->t->shape.group;
-    const int64_t d = s->t->model.folder.spec.hidden, sequences = s->batch.packed.n;
-    void *tapes = NULL;
-    WB_TRY(wb_arena_take(arena, (size_t)s->chunks.kept * sizeof(*s->tapes), &tapes));
-    s->tapes = tapes;
-    WB_TRY(wb_arena_floats(arena, sequences * d, &s->reps));
-    WB_TRY(wb_arena_floats(arena, sequences * d, &s->dreps));
-    WB_TRY(wb_arena_floats(arena, B * d, &s->queries));
-    WB_TRY(wb_arena_floats(arena, B * group * d, &s->passages));
-    WB_TRY(wb_arena_floats(arena, B * 2, &s->scalars));
+    wb_trainer *t = s->t;
+    const int64_t first_slot =
+        wb_slot_share(t->slot_total, wb_comm_rank(t->comm), wb_comm_world(t->comm));
+    int64_t epoch;
+    const int64_t *rows = wb_batch_plan_rows(&t->plan, t->done, &epoch);
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        slot *own = &s->slots[i];
+        own->number = first_slot + i;
+        const int64_t first = slot_row(s, own->number), n = slot_row(s, own->number + 1) - first;
+        WB_TRY(wb_batch_read(&own->batch, t->data, &t->model, &t->shape, rows + first, epoch, s->B,
+                             first, n, t->step_arena));
+        WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->reps));
+        WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->dreps));
+    }
+done:
+    return status;
+}
+
+static wb_status plan_chunks(step *s) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    void *taken = NULL;
+    size_t peak;
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)s->slot_count * sizeof(wb_packed *), &taken));
+    const wb_packed **packed = taken;
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        packed[i] = &s->slots[i].batch.packed;
+        WB_TRY(wb_chunk_plan_cut(&s->chunks[i], packed[i], t->config->memory_chunk_tokens,
+                                 t->step_arena));
+    }
+    WB_TRY(wb_chunk_plan_keep(s->chunks, packed, s->slot_count, t->model.encoder,
+                              wb_arena_left(t->chunk_arena), &peak));
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        WB_TRY(wb_arena_take(t->step_arena, (size_t)s->chunks[i].kept * sizeof(wb_tape *), &taken));
+        s->slots[i].tapes = taken;
+    }
+done:
+    return status;
+}
+
+static wb_status read_batch(step *s) {
+    wb_status status = WB_OK;
+    WB_TRY(take_tables(s));
+    WB_TRY(read_slots(s));
+    WB_TRY(plan_chunks(s));
 done:
     return status;
 }
@@ -74,20 +133,28 @@ done:
 /* ---- Encode: every chunk once, tapes of the first ones kept
  * ------------------------------------------- */
 
-static wb_status encode_chunk(step *s, int64_t chunk, wb_tape **tape) {
+static wb_status encode_chunk(step *s, int64_t i, int64_t chunk, wb_tape **tape) {
     wb_trainer *t = s->t;
-    const int64_t first = s->chunks.firsts[chunk];
+    const slot *own = &s->slots[i];
+    const int64_t first = s->chunks[i].firsts[chunk];
     const wb_packed part =
-        wb_packed_slice(&s->batch.packed, first, s->chunks.firsts[chunk + 1] - first);
-    return wb_encoder_forward(t->model.encoder, s->reps + first * t->model.folder.spec.hidden, tape,
-                              t->model.params, &part, s->batch.examples + first, &s->pass,
-                              t->chunk_arena);
+        wb_packed_slice(&own->batch.packed, first, s->chunks[i].firsts[chunk + 1] - first);
+    return wb_encoder_forward(t->model.encoder, own->reps + first * s->d, tape, t->model.params,
+                              &part, own->batch.examples + first, &s->pass, t->chunk_arena);
 }
 
 static wb_status encode(step *s) {
     wb_status status = WB_OK;
-    for (int64_t chunk = 0; chunk < s->chunks.chunks; chunk++) {
-        WB_TRY(encode_chunk(s, chunk, chunk < s->chunks.kept ? &s->tapes[chunk] : NULL));
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const slot *own = &s->slots[i];
+        const int64_t n = own->batch.n, first = own->batch.first;
+        for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
+            WB_TRY(
+                encode_chunk(s, i, chunk, chunk < s->chunks[i].kept ? &own->tapes[chunk] : NULL));
+        }
+        memcpy(s->queries + first * s->d, own->reps, wb_float_bytes(n * s->d));
+        memcpy(s->passages + first * s->group * s->d, own->reps + n * s->d,
+               wb_float_bytes(n * s->group * s->d));
     }
 done:
     return status;
@@ -96,57 +163,55 @@ done:
 /* ---- Contrast: representations of all ranks, loss, gradients of this rank's
  * ---------------------------- */
 
-static wb_status gather(step *s) {
-    wb_status status = WB_OK;
-    const int64_t d = s->t->model.folder.spec.hidden;
-    WB_TRY(wb_gather_rows(s->t->comm, s->queries, s->reps, s->query_firsts, d));
-    WB_TRY(wb_gather_rows(s->t->comm, s->passages, s->reps + s->batch.n * d, s->passage_firsts, d));
-done:
-    return status;
-}
-
 static wb_infonce loss_of(const step *s) {
-    return (wb_infonce){.batch = s->t->plan.size,
-                        .group = s->t->shape.group,
-                        .width = s->t->model.folder.spec.hidden,
+    return (wb_infonce){.batch = s->B,
+                        .group = s->group,
+                        .width = s->d,
                         .temperature = s->t->config->loss_temperature};
 }
 
-/* Rows of this rank's queries in the first walk; their two scalars side by side. */
-static wb_status contrast_queries(step *s, float *scalars) {
+/* The first walk; its two scalars of a query stand side by side, ready to be gathered. */
+static wb_status contrast_queries(step *s) {
     wb_status status = WB_OK;
     const wb_infonce loss = loss_of(s);
-    const int64_t n = s->batch.n;
-    const size_t mark = wb_arena_mark(s->t->step_arena);
-    float *losses, *lse;
-    WB_TRY(wb_arena_floats(s->t->step_arena, n, &losses));
-    WB_TRY(wb_arena_floats(s->t->step_arena, n, &lse));
-    WB_TRY(wb_infonce_queries(losses, lse, s->dreps, s->reps, s->passages, s->batch.first, n, &loss,
-                              s->t->step_arena));
-    for (int64_t i = 0; i < n; i++) {
-        scalars[2 * i] = lse[i];
-        scalars[2 * i + 1] = losses[i];
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const slot *own = &s->slots[i];
+        const int64_t n = own->batch.n, first = own->batch.first;
+        const size_t mark = wb_arena_mark(s->t->step_arena);
+        float *losses, *lse;
+        WB_TRY(wb_arena_floats(s->t->step_arena, n, &losses));
+        WB_TRY(wb_arena_floats(s->t->step_arena, n, &lse));
+        WB_TRY(wb_infonce_queries(losses, lse, own->dreps, own->reps, s->passages, first, n, &loss,
+                                  s->t->step_arena));
+        for (int64_t row = 0; row < n; row++) {
+            s->scalars[2 * (first + row)] = lse[row];
+            s->scalars[2 * (first + row) + 1] = losses[row];
+        }
+        wb_arena_release(s->t->step_arena, mark);
     }
 done:
-    wb_arena_release(s->t->step_arena, mark);
     return status;
 }
 
+/* The second walk; the loss is added up in the order of the batch. */
 static wb_status contrast_passages(step *s, double *loss_value) {
     wb_status status = WB_OK;
     const wb_infonce loss = loss_of(s);
-    const int64_t B = loss.batch, n = s->batch.n, d = loss.width;
     const size_t mark = wb_arena_mark(s->t->step_arena);
     float *lse;
-    WB_TRY(wb_arena_floats(s->t->step_arena, B, &lse));
+    WB_TRY(wb_arena_floats(s->t->step_arena, s->B, &lse));
     *loss_value = 0.0;
-    for (int64_t i = 0; i < B; i++) {
-        lse[i] = s->scalars[2 * i];
-        *loss_value += (double)s->scalars[2 * i + 1] / (double)B;
+    for (int64_t row = 0; row < s->B; row++) {
+        lse[row] = s->scalars[2 * row];
+        *loss_value += (double)s->scalars[2 * row + 1] / (double)s->B;
     }
-    WB_TRY(wb_infonce_passages(s->dreps + n * d, s->reps + n * d, s->queries, lse,
-                               s->batch.first * loss.group, n * loss.group, &loss,
-                               s->t->step_arena));
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const slot *own = &s->slots[i];
+        const int64_t n = own->batch.n;
+        WB_TRY(wb_infonce_passages(own->dreps + n * s->d, own->reps + n * s->d, s->queries, lse,
+                                   own->batch.first * s->group, n * s->group, &loss,
+                                   s->t->step_arena));
+    }
 done:
     wb_arena_release(s->t->step_arena, mark);
     return status;
@@ -156,14 +221,11 @@ static wb_status contrast(step *s, double *loss) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     wb_timetable_enter(&t->time, WB_PHASE_GATHER);
-    WB_TRY(gather(s));
+    WB_TRY(wb_gather_rows(t->comm, s->queries, NULL, s->query_firsts, s->d));
+    WB_TRY(wb_gather_rows(t->comm, s->passages, NULL, s->passage_firsts, s->d));
     wb_timetable_enter(&t->time, WB_PHASE_LOSS);
-    const size_t mark = wb_arena_mark(t->step_arena);
-    float *mine;
-    WB_TRY_ALL(t->comm, wb_arena_floats(t->step_arena, s->batch.n * 2, &mine));
-    WB_TRY_ALL(t->comm, contrast_queries(s, mine));
-    WB_TRY(wb_gather_rows(t->comm, s->scalars, mine, s->query_firsts, 2));
-    wb_arena_release(t->step_arena, mark);
+    WB_TRY_ALL(t->comm, contrast_queries(s));
+    WB_TRY(wb_gather_rows(t->comm, s->scalars, NULL, s->query_firsts, 2));
     WB_TRY_ALL(t->comm, contrast_passages(s, loss));
 done:
     return status;
@@ -172,25 +234,44 @@ done:
 /* ---- Backward: kept chunks straight away, the others encode again
  * ------------------------------------------ */
 
+static wb_status backward_slot(step *s, int64_t i, float *grads) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    const slot *own = &s->slots[i];
+    for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
+        const size_t mark = wb_arena_mark(t->chunk_arena);
+        wb_tape *tape = NULL;
+        if (chunk < s->chunks[i].kept) {
+            tape = own->tapes[chunk];
+        } else {
+            wb_timetable_enter(&t->time, WB_PHASE_ENCODE_AGAIN);
+            WB_TRY(encode_chunk(s, i, chunk, &tape));
+        }
+        wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
+        WB_TRY(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape,
+                                   own->dreps + s->chunks[i].firsts[chunk] * s->d, t->chunk_arena));
+        wb_arena_release(t->chunk_arena, mark);
+    }
+done:
+    return status;
+}
+
+/* Each slot adds to an array of its own, or all to one where order does not matter. */
 static wb_status backward(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
-    const int64_t d = t->model.folder.spec.hidden;
     wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
-    memset(t->grads, 0, wb_float_bytes(wb_encoder_table(t->model.encoder)->total));
-    for (int64_t chunk = 0; chunk < s->chunks.chunks; chunk++) {
-        const size_t mark = wb_arena_mark(t->chunk_arena);
-        wb_tape *tape = NULL;
-        if (chunk < s->chunks.kept) {
-            tape = s->tapes[chunk];
-        } else {
-            wb_timetable_enter(&t->time, WB_PHASE_ENCODE_AGAIN);
-            WB_TRY(encode_chunk(s, chunk, &tape));
+    if (t->ordered) {
+        wb_ordered_sum_start(t->ordered);
+    } else {
+        memset(t->grads, 0, wb_float_bytes(wb_encoder_table(t->model.encoder)->total));
+    }
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const int64_t number = s->slots[i].number;
+        if (s->has_rows[number]) {
+            WB_TRY(backward_slot(s, i,
+                                 t->ordered ? wb_ordered_sum_slot(t->ordered, number) : t->grads));
         }
-        wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
-        WB_TRY(wb_encoder_backward(t->model.encoder, t->grads, t->model.params, tape,
-                                   s->dreps + s->chunks.firsts[chunk] * d, t->chunk_arena));
-        wb_arena_release(t->chunk_arena, mark);
     }
 done:
     return status;
@@ -204,7 +285,11 @@ static wb_status update(step *s, wb_step_report *report) {
     wb_trainer *t = s->t;
     const wb_tensor_table *table = wb_encoder_table(t->model.encoder);
     wb_timetable_enter(&t->time, WB_PHASE_REDUCE);
-    WB_TRY(wb_reduce_floats(t->comm, t->grads, table->total));
+    if (t->ordered) {
+        WB_TRY(wb_ordered_sum_finish(t->ordered, t->grads, s->has_rows));
+    } else {
+        WB_TRY(wb_reduce_floats(t->comm, t->grads, table->total));
+    }
     wb_timetable_enter(&t->time, WB_PHASE_UPDATE);
     report->gradient_norm = wb_gradient_norm(t->grads, table->total);
     report->rate = wb_optimizer_rate(&t->optimizer, t->done);
@@ -214,17 +299,23 @@ static wb_status update(step *s, wb_step_report *report) {
     const double clip = t->config->optimizer_clip;
     const double scale =
         clip > 0.0 && report->gradient_norm > clip ? clip / report->gradient_norm : 1.0;
-    wb_optimizer_update(&t->optimizer, t->model.params, t->slots, t->grads, scale, t->done, table);
+    wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, scale, t->done, table);
 done:
     return status;
 }
 
 static wb_status count(const step *s, wb_step_report *report) {
     wb_status status = WB_OK;
-    const wb_packed kept = wb_packed_slice(&s->batch.packed, 0, s->chunks.firsts[s->chunks.kept]);
-    double sums[] = {(double)wb_packed_tokens(&s->batch.packed), (double)wb_packed_tokens(&kept),
-                     wb_encoder_flops(s->t->model.encoder, &s->batch.packed),
-                     wb_encoder_flops(s->t->model.encoder, &kept)};
+    const wb_encoder *encoder = s->t->model.encoder;
+    double sums[4] = {0.0};
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const wb_packed *all = &s->slots[i].batch.packed;
+        const wb_packed kept = wb_packed_slice(all, 0, s->chunks[i].firsts[s->chunks[i].kept]);
+        sums[0] += (double)wb_packed_tokens(all);
+        sums[1] += (double)wb_packed_tokens(&kept);
+        sums[2] += wb_encoder_flops(encoder, all);
+        sums[3] += wb_encoder_flops(encoder, &kept);
+    }
     WB_TRY(wb_reduce_sums(s->t->comm, sums, 4));
     report->tokens = (int64_t)sums[0];
     report->kept_tokens = (int64_t)sums[1];
@@ -238,6 +329,9 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     wb_status status = WB_OK;
     step s = {
         .t = t,
+        .B = t->plan.size,
+        .group = t->shape.group,
+        .d = t->model.folder.spec.hidden,
         .pass = {.active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done}};
     const size_t step_mark = wb_arena_mark(t->step_arena);
     const size_t chunk_mark = wb_arena_mark(t->chunk_arena);
@@ -245,7 +339,6 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
 
     wb_timetable_enter(&t->time, WB_PHASE_READ);
     WB_TRY_ALL(t->comm, read_batch(&s));
-    WB_TRY_ALL(t->comm, take_arrays(&s));
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);
     WB_TRY_ALL(t->comm, encode(&s));
     WB_TRY(contrast(&s, &report->loss));

@@ -60,33 +60,49 @@ static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_ep
     return o;
 }
 
+/* reduce.slots, raised to a power of two and to the number of ranks. */
+static int64_t slots_of(const wb_config *config, int world) {
+    int64_t slots = 1;
+    while (slots < config->reduce_slots || slots < world) {
+        slots *= 2;
+    }
+    return slots;
+}
+
 static size_t step_bytes(const wb_trainer *t) {
     const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);
-    const int64_t n = (B + world - 1) / world, group = t->shape.group;
-    const size_t all = wb_float_bytes(B * (1 + group) * (d + 2));
+    const int64_t own_slots = (t->slot_total + world - 1) / world;
+    const int64_t n = own_slots * (B / t->slot_total + 1), group = t->shape.group;
+    const size_t all = wb_float_bytes(B * (1 + group) * d + 3 * B);
     const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
-    const size_t slack = (size_t)16 << 20; /* alignment, tiles of scores, chunk bounds */
+    const size_t slack = ((size_t)16 << 20) + (size_t)t->slot_total * 4096; /* tiles, tables */
     return wb_batch_bytes(&t->shape, n) + all + mine + slack;
 }
 
 static wb_status reserve(wb_trainer *t) {
     wb_status status = WB_OK;
     const int64_t total = wb_encoder_table(t->model.encoder)->total;
-    const int slots = wb_optimizer_slots(t->optimizer.kind);
+    const int arrays = wb_optimizer_slots(t->optimizer.kind);
     const size_t one = wb_arena_rounded(wb_float_bytes(total));
-    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + slots) * one));
+    const bool ordered = strcmp(t->config->reduce_mode, "ordered") == 0;
+    t->slot_total = slots_of(t->config, wb_comm_world(t->comm));
+    const size_t sums = ordered ? wb_ordered_sum_bytes(t->comm, t->slot_total, total) : 0;
+    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + sums));
     WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
-    for (int i = 0; i < slots; i++) {
-        WB_TRY(wb_arena_floats(t->run_arena, total, &t->slots[i]));
-        memset(t->slots[i], 0, wb_float_bytes(total));
+    for (int i = 0; i < arrays; i++) {
+        WB_TRY(wb_arena_floats(t->run_arena, total, &t->state[i]));
+        memset(t->state[i], 0, wb_float_bytes(total));
+    }
+    if (ordered) {
+        WB_TRY(wb_ordered_sum_create(&t->ordered, t->comm, t->slot_total, total, t->run_arena));
     }
     const size_t step = step_bytes(t);
     WB_TRY(wb_arena_create(&t->step_arena, "step", step));
-    const size_t budget =
-        t->config->memory_budget > 0
-            ? t->config->memory_budget
-            : wb_memory_budget(wb_comm_local_world(t->comm), (size_t)(2 + slots) * one + step);
+    const size_t budget = t->config->memory_budget > 0
+                              ? t->config->memory_budget
+                              : wb_memory_budget(wb_comm_local_world(t->comm),
+                                                 (size_t)(2 + arrays) * one + sums + step);
     WB_TRY(wb_arena_create(&t->chunk_arena, "chunk", budget));
 done:
     return status;
@@ -107,6 +123,7 @@ done:
 void wb_trainer_close(wb_trainer *t) {
     wb_arena_destroy(t->chunk_arena);
     wb_arena_destroy(t->step_arena);
+    wb_ordered_sum_destroy(t->ordered);
     wb_arena_destroy(t->run_arena);
     wb_batch_plan_destroy(&t->plan);
     wb_data_set_close(t->data);
@@ -123,16 +140,17 @@ wb_status wb_trainer_log_plan(wb_trainer *t) {
            wb_count_text(t->plan.rows).text,
            dropped > 0 ? " (rows without a positive left out)" : "", (long long)t->shape.group - 1);
     wb_log(WB_LOG_RUN,
-           "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s, "
-           "%lld to %lld queries a rank",
+           "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s",
            (long long)t->optimizer.total_steps, (long long)B, (long long)t->plan.steps_per_epoch,
-           world, world > 1 ? "s" : "", wb_threads(), wb_threads() > 1 ? "s" : "",
-           (long long)(B / world), (long long)((B + world - 1) / world));
+           world, world > 1 ? "s" : "", wb_threads(), wb_threads() > 1 ? "s" : "");
+    const size_t one = wb_float_bytes(wb_encoder_table(t->model.encoder)->total);
+    const size_t fixed = one + wb_arena_peak(t->run_arena);
     wb_log(WB_LOG_RUN,
-           "memory a rank: %s for parameters, gradients and optimizer, %s for activations",
-           wb_bytes_text((size_t)(2 + wb_optimizer_slots(t->optimizer.kind)) *
-                         wb_float_bytes(wb_encoder_table(t->model.encoder)->total))
-               .text,
-           wb_bytes_text(wb_arena_left(t->chunk_arena)).text);
+           "memory a rank: %s for parameters, gradients and optimizer, up to %s for activations",
+           wb_bytes_text(fixed).text, wb_bytes_text(wb_arena_left(t->chunk_arena)).text);
+    if (t->ordered && t->slot_total > t->config->reduce_slots) {
+        wb_log(WB_LOG_RUN, "NOTE: reduce.slots is raised from %lld to %lld for %d ranks",
+               (long long)t->config->reduce_slots, (long long)t->slot_total, world);
+    }
     return WB_OK;
 }

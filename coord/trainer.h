@@ -8,6 +8,7 @@
 #include "model.h"
 #include "optimizer.h"
 #include "options.h"
+#include "ordered_sum.h"
 #include "timetable.h"
 
 typedef struct wb_trainer {
@@ -20,11 +21,13 @@ typedef struct wb_trainer {
     wb_optimizer optimizer;
     wb_timetable time;
 
-    wb_arena *run_arena;   /* gradients | optimizer state */
+    wb_arena *run_arena;   /* gradients and their sums | optimizer state */
     wb_arena *step_arena;  /* tokens | representations | cached gradients; reset each step */
     wb_arena *chunk_arena; /* activations, within memory.budget; reset each step */
     float *grads;          /* [total] */
-    float *slots[WB_OPTIMIZER_SLOTS]; /* [total] each */
+    float *state[WB_OPTIMIZER_SLOTS]; /* [total] each */
+    int64_t slot_total;               /* slots of the batch, a power of two */
+    wb_ordered_sum *ordered;          /* owned; NULL where reduce.mode is fast */
     int64_t done;                     /* optimizer steps done */
 } wb_trainer;
 
