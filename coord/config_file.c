@@ -9,7 +9,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { FILE_CAP = 1 << 20, KEY = 128 };
+enum { FILE_CAP = 1 << 20, DEPTH_CAP = 8, KEY = 128 };
 
 typedef struct reader {
     yaml_document_t document;
@@ -18,45 +18,64 @@ typedef struct reader {
     wb_origins *origins;
 } reader;
 
-/* Loads the next document of a stream; one without a root is the stream's end. */
-static wb_status load(yaml_document_t *document, yaml_parser_t *parser, const char *path) {
-    return yaml_parser_load(parser, document)
-               ? WB_OK
-               : WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
-                          parser->problem_mark.line + 1, parser->problem ? parser->problem : "?");
+static wb_status not_yaml(const yaml_parser_t *parser, const char *path) {
+    return WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
+                    parser->problem_mark.line + 1, parser->problem ? parser->problem : "?");
 }
 
-static wb_status refuse_more(yaml_parser_t *parser, const char *path) {
-    wb_status status = WB_OK;
-    yaml_document_t document;
-    WB_TRY(load(&document, parser, path));
-    const yaml_node_t *root = yaml_document_get_root_node(&document);
-    if (root) {
-        status = WB_ERROR(WB_ERR_CONFIG, "%s:%zu: a second document begins; one is allowed", path,
-                          root->start_mark.line + 1);
+static wb_status start(yaml_parser_t *parser, const char *text, size_t bytes) {
+    if (!yaml_parser_initialize(parser)) {
+        return WB_ERROR(WB_ERR_MEMORY, "no memory for a YAML parser");
     }
-    yaml_document_delete(&document);
+    yaml_parser_set_input_string(parser, (const unsigned char *)text, bytes);
+    return WB_OK;
+}
+
+/* Goes through the events without keeping them, and stops where the tree would go too deep: libyaml
+ * takes quadratic time there. */
+static wb_status survey(const char *path, const char *text, size_t bytes) {
+    wb_status status = WB_OK;
+    yaml_parser_t parser;
+    yaml_event_type_t type = YAML_NO_EVENT;
+    int depth = 0, documents = 0;
+    status = start(&parser, text, bytes);
+    if (status != WB_OK) {
+        return status;
+    }
+    while (type != YAML_STREAM_END_EVENT) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            status = not_yaml(&parser, path);
+            goto done;
+        }
+        const size_t line = event.start_mark.line + 1;
+        type = event.type;
+        yaml_event_delete(&event);
+        depth += type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
+        depth -= type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
+        documents += type == YAML_DOCUMENT_START_EVENT;
+        WB_CHECK(depth <= DEPTH_CAP, WB_ERR_CONFIG, "%s:%zu: nested too deep", path, line);
+        WB_CHECK(documents <= 1, WB_ERR_CONFIG, "%s:%zu: a second document begins; one is allowed",
+                 path, line);
+        WB_CHECK(type != YAML_ALIAS_EVENT, WB_ERR_CONFIG,
+                 "%s:%zu: an alias stands here; write the value itself", path, line);
+    }
 done:
+    yaml_parser_delete(&parser);
     return status;
 }
 
-/* Where it fails, no document is left behind. */
 static wb_status parse(yaml_document_t *document, const char *path, const char *text,
                        size_t bytes) {
     wb_status status = WB_OK;
     yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return WB_ERROR(WB_ERR_MEMORY, "no memory for a YAML parser");
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, bytes);
-    WB_TRY(load(document, &parser, path));
-    if (yaml_document_get_root_node(document)) {
-        status = refuse_more(&parser, path);
-    }
+    status = start(&parser, text, bytes);
     if (status != WB_OK) {
-        yaml_document_delete(document);
+        return status;
     }
-done:
+    if (!yaml_parser_load(&parser, document)) {
+        status = not_yaml(&parser, path);
+    }
     yaml_parser_delete(&parser);
     return status;
 }
@@ -130,6 +149,7 @@ wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char
         status = WB_ERR_CONFIG; /* the message is there; a configuration is not input data */
         goto done;
     }
+    WB_TRY(survey(path, text, bytes));
     WB_TRY(parse(&r.document, path, text, bytes));
     parsed = true;
     const yaml_node_t *root = yaml_document_get_root_node(&r.document);

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "hash.h"
+#include "unicode_text.h"
 #include "units.h"
 
 #include <errno.h>
@@ -107,6 +108,9 @@ static wb_status set_text(const option *row, const char *value, const char *orig
     if (strlen(value) >= WB_OPTION_TEXT) {
         return WB_ERROR(WB_ERR_CONFIG, "%s: %s has %zu characters; at most %d are allowed", origin,
                         row->key, strlen(value), WB_OPTION_TEXT - 1);
+    }
+    if (wb_utf8_valid(value, strlen(value)) < strlen(value)) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: %s is no valid UTF-8", origin, row->key);
     }
     memcpy(member, value, strlen(value) + 1);
     return WB_OK;
@@ -252,23 +256,30 @@ const char *wb_origins_of(const wb_origins *origins, const char *key) {
 /* ---- Printing
  * ----------------------------------------------------------------------------------------- */
 
-/* Texts stand in double quotes, with escapes for what quotes, lines and terminals would change. */
+/* Characters that a YAML file cannot hold, or that its lines and a terminal would change. */
+static bool needs_escape(uint32_t code) {
+    return code < ' ' || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
+           code == 0xfeff || code == 0xfffe || code == 0xffff;
+}
+
+/* Texts stand in double quotes. */
 static void write_scalar(const option *row, const char *text, FILE *out) {
     if (row->kind != TEXT) {
         (void)fputs(text, out);
         return;
     }
     (void)fputc('"', out);
-    for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < ' ' || byte == 0x7f) {
-            (void)fprintf(out, "\\x%02x", byte);
+    for (size_t left = strlen(text), length; left > 0; text += length, left -= length) {
+        uint32_t code;
+        length = wb_utf8_decode(text, left, &code);
+        if (needs_escape(code)) {
+            (void)fprintf(out, code < 0x100 ? "\\x%02x" : "\\u%04x", code);
             continue;
         }
-        if (byte == '"' || byte == '\\') {
+        if (code == '"' || code == '\\') {
             (void)fputc('\\', out);
         }
-        (void)fputc(byte, out);
+        (void)fwrite(text, 1, length, out);
     }
     (void)fputc('"', out);
 }
