@@ -1,0 +1,241 @@
+/* Which rows make up a step, and that their tokens do not depend on who reads them. */
+#include "batch.h"
+#include "tiny_run.h"
+
+/* ---- The plan
+ * -------------------------------------------------------------------------------------------- */
+
+static void every_epoch_is_another_permutation_of_all_rows(void **state) {
+    (void)state;
+    enum { ROWS = 57 };
+    int64_t orders[3][ROWS], epoch;
+    wb_batch_plan plan;
+    expect_ok(wb_batch_plan_create(&plan, test_seed(), ROWS, ROWS));
+    for (int e = 0; e < 3; e++) {
+        int seen[ROWS] = {0};
+        memcpy(orders[e], wb_batch_plan_rows(&plan, e, &epoch), sizeof(orders[e]));
+        assert_int_equal(epoch, e);
+        for (int i = 0; i < ROWS; i++) {
+            assert_in_range(orders[e][i], 0, ROWS - 1);
+            assert_int_equal(seen[orders[e][i]]++, 0);
+        }
+        for (int other = 0; other < e; other++) {
+            assert_memory_not_equal(orders[e], orders[other], sizeof(orders[e]));
+        }
+    }
+    wb_batch_plan_destroy(&plan);
+}
+
+static void steps_of_an_epoch_share_no_row_and_a_tail_waits(void **state) {
+    (void)state;
+    enum { ROWS = 40, B = 13 };
+    wb_batch_plan plan;
+    int64_t epoch;
+    expect_ok(wb_batch_plan_create(&plan, 5, ROWS, B));
+    assert_int_equal(plan.steps_per_epoch, 3);
+    for (int64_t e = 0; e < 4; e++) {
+        int seen[ROWS] = {0}, total = 0;
+        for (int64_t step = 3 * e; step < 3 * e + 3; step++) {
+            const int64_t *rows = wb_batch_plan_rows(&plan, step, &epoch);
+            assert_int_equal(epoch, e);
+            for (int i = 0; i < B; i++) {
+                total += ++seen[rows[i]];
+            }
+        }
+        assert_int_equal(total, 3 * B); /* each row once */
+    }
+    wb_batch_plan_destroy(&plan);
+}
+
+static void rows_are_a_function_of_seed_and_step_only(void **state) {
+    (void)state;
+    enum { ROWS = 64, B = 8, STEPS = 40 };
+    int64_t all[STEPS][B], epoch;
+    wb_batch_plan plan, late, other, wide;
+    expect_ok(wb_batch_plan_create(&plan, 5, ROWS, B));
+    expect_ok(wb_batch_plan_create(&late, 5, ROWS, B));
+    expect_ok(wb_batch_plan_create(&other, 6, ROWS, B));
+    expect_ok(wb_batch_plan_create(&wide, 5, ROWS, 2 * B));
+    for (int step = 0; step < STEPS; step++) {
+        memcpy(all[step], wb_batch_plan_rows(&plan, step, &epoch), sizeof(all[step]));
+    }
+    for (int step = STEPS - 1; step >= 0; step -= 3) { /* a run that resumes, in any order */
+        assert_memory_equal(wb_batch_plan_rows(&late, step, &epoch), all[step], sizeof(all[step]));
+        assert_memory_not_equal(wb_batch_plan_rows(&other, step, &epoch), all[step],
+                                sizeof(all[step]));
+        /* the order of an epoch does not depend on the size of its batches */
+        assert_memory_equal(wb_batch_plan_rows(&wide, step / 2, &epoch) + step % 2 * B, all[step],
+                            sizeof(all[step]));
+    }
+    wb_batch_plan_destroy(&plan);
+    wb_batch_plan_destroy(&late);
+    wb_batch_plan_destroy(&other);
+    wb_batch_plan_destroy(&wide);
+}
+
+static void every_row_comes_to_every_place_equally_often(void **state) {
+    (void)state;
+    enum { ROWS = 5, EPOCHS = 5000 };
+    int counts[ROWS][ROWS] = {{0}};
+    wb_batch_plan plan;
+    int64_t epoch;
+    expect_ok(wb_batch_plan_create(&plan, 9, ROWS, ROWS));
+    for (int e = 0; e < EPOCHS; e++) {
+        const int64_t *rows = wb_batch_plan_rows(&plan, e, &epoch);
+        for (int i = 0; i < ROWS; i++) {
+            counts[i][rows[i]]++;
+        }
+    }
+    for (int i = 0; i < ROWS * ROWS; i++) { /* 1000 wanted, 28 standard deviation, a fixed seed */
+        assert_in_range((&counts[0][0])[i], 850, 1150);
+    }
+    wb_batch_plan_destroy(&plan);
+}
+
+static void a_batch_beyond_the_data_is_refused(void **state) {
+    (void)state;
+    wb_batch_plan plan;
+    expect_error(wb_batch_plan_create(&plan, 5, 40, 41), WB_ERR_CONFIG,
+                 "batch.size = 41, but the data has 40 training rows");
+    wb_batch_plan_destroy(&plan);
+}
+
+/* ---- Tokens
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef struct reading {
+    tiny_run run;
+    wb_model model; /* its tokenizer only */
+    wb_data_set *data;
+    wb_arena *arena;
+} reading;
+
+static int set_up(void **state) {
+    reading *r = calloc(1, sizeof(*r));
+    char folder[700];
+    (void)snprintf(r->run.folder, sizeof(r->run.folder), "%s/batch", WB_TEST_SCRATCH);
+    (void)snprintf(r->run.model, sizeof(r->run.model), "%s/model", r->run.folder);
+    (void)snprintf(r->run.beir, sizeof(r->run.beir), "%s/beir", r->run.folder);
+    (void)snprintf(r->run.tevatron, sizeof(r->run.tevatron), "%s/tevatron.jsonl", r->run.folder);
+    (void)snprintf(folder, sizeof(folder), "%s/qrels", r->run.beir);
+    expect_ok(wb_folder_remove(r->run.folder));
+    expect_ok(wb_folder_make(r->run.model));
+    expect_ok(wb_folder_make(folder));
+    tiny_write_model(&r->run);
+    tiny_write_data(&r->run);
+    (void)snprintf(folder, sizeof(folder), "%s/vocab.txt", r->run.model);
+    expect_ok(wb_tokenizer_open(&r->model.tokenizer, folder));
+    r->model.specials = true;
+    expect_ok(wb_data_set_open(&r->data, r->run.tevatron, NULL));
+    expect_ok(wb_arena_create(&r->arena, "test", 16 << 20));
+    *state = r;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    reading *r = *state;
+    wb_data_set_close(r->data);
+    wb_tokenizer_close(r->model.tokenizer);
+    wb_arena_destroy(r->arena);
+    free(r);
+    return 0;
+}
+
+static void expect_same_sequence(const wb_batch *a, int64_t i, const wb_batch *b, int64_t j) {
+    const int64_t *x = a->packed.offsets, *y = b->packed.offsets;
+    assert_int_equal(x[i + 1] - x[i], y[j + 1] - y[j]);
+    assert_memory_equal(a->packed.ids + x[i], b->packed.ids + y[j],
+                        (size_t)(x[i + 1] - x[i]) * sizeof(int32_t));
+    assert_int_equal(a->examples[i], b->examples[j]);
+}
+
+static void tokens_do_not_depend_on_the_share(void **state) {
+    reading *r = *state;
+    enum { B = 37 };
+    const wb_batch_shape shape = {.group = 3, .query_tokens = 4, .passage_tokens = 9};
+    int64_t rows[B];
+    wb_batch whole;
+    for (int i = 0; i < B; i++) {
+        rows[i] = (i * 11 + 2) % TINY_ROWS;
+    }
+    expect_ok(wb_batch_read(&whole, r->data, &r->model, &shape, rows, 2, B, 0, B, r->arena));
+    assert_int_equal(whole.packed.n, B * 4);
+    for (int64_t i = 0; i < whole.packed.n; i++) {
+        const int64_t length = whole.packed.offsets[i + 1] - whole.packed.offsets[i];
+        assert_in_range(length, 2, i < B ? 4 : 9); /* [CLS] and [SEP] at least */
+        assert_int_equal(whole.examples[i], i);    /* queries, then passages of the batch */
+    }
+    for (int world = 2; world <= 41; world += 13) {
+        for (int rank = 0; rank < world; rank++) {
+            const int64_t first = B * rank / world, n = B * (rank + 1) / world - first;
+            const size_t mark = wb_arena_mark(r->arena);
+            wb_batch own;
+            expect_ok(wb_batch_read(&own, r->data, &r->model, &shape, rows + first, 2, B, first, n,
+                                    r->arena));
+            assert_int_equal(own.packed.n, n * 4);
+            for (int64_t i = 0; i < n; i++) {
+                expect_same_sequence(&own, i, &whole, first + i);
+                for (int64_t k = 0; k < 3; k++) {
+                    expect_same_sequence(&own, n + i * 3 + k, &whole, B + (first + i) * 3 + k);
+                }
+            }
+            assert_true(wb_arena_mark(r->arena) - mark <= wb_batch_bytes(&shape, n));
+            wb_arena_release(r->arena, mark);
+        }
+    }
+}
+
+static void what_a_batch_takes_is_what_was_said(void **state) {
+    reading *r = *state;
+    const wb_batch_shape shape = {.group = 2, .query_tokens = 16, .passage_tokens = 32};
+    const int64_t rows[] = {0, 1, 2, 3, 4};
+    for (int64_t n = 0; n <= 5; n++) {
+        wb_arena *tight;
+        wb_batch batch;
+        const size_t said = wb_batch_bytes(&shape, n);
+        expect_ok(wb_arena_create(&tight, "tight", said));
+        expect_ok(wb_batch_read(&batch, r->data, &r->model, &shape, rows, 0, 5, 0, n, tight));
+        assert_int_equal(wb_arena_peak(tight), said);
+        wb_arena_destroy(tight);
+    }
+}
+
+static void a_row_that_cannot_be_read_is_the_batchs_error(void **state) {
+    reading *r = *state;
+    const wb_batch_shape greedy = {.group = 4, .query_tokens = 16, .passage_tokens = 32};
+    const wb_batch_shape plain = {.group = 1, .query_tokens = 16, .passage_tokens = 32};
+    int64_t rows[TINY_ROWS];
+    wb_batch batch;
+    wb_data_set *shrunk;
+    char corpus[700];
+    for (int64_t i = 0; i < TINY_ROWS; i++) {
+        rows[i] = i;
+    }
+    expect_error(wb_batch_read(&batch, r->data, &r->model, &greedy, rows, 0, TINY_ROWS, 0,
+                               TINY_ROWS, r->arena),
+                 WB_ERR_CONFIG, "negatives");
+    expect_ok(wb_data_set_open(&shrunk, r->run.beir, "train"));
+    (void)snprintf(corpus, sizeof(corpus), "%s/corpus.jsonl", r->run.beir);
+    FILE *file = fopen(corpus, "w");
+    (void)fclose(file);
+    expect_error(wb_batch_read(&batch, shrunk, &r->model, &plain, rows, 0, TINY_ROWS, 0, TINY_ROWS,
+                               r->arena),
+                 WB_ERR_INPUT, "corpus.jsonl");
+    wb_data_set_close(shrunk);
+}
+
+int main(void) {
+    expect_ok(wb_io_init());
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_epoch_is_another_permutation_of_all_rows),
+        cmocka_unit_test(steps_of_an_epoch_share_no_row_and_a_tail_waits),
+        cmocka_unit_test(rows_are_a_function_of_seed_and_step_only),
+        cmocka_unit_test(every_row_comes_to_every_place_equally_often),
+        cmocka_unit_test(a_batch_beyond_the_data_is_refused),
+        cmocka_unit_test_setup_teardown(tokens_do_not_depend_on_the_share, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_batch_takes_is_what_was_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_row_that_cannot_be_read_is_the_batchs_error, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
