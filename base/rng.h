@@ -15,6 +15,7 @@ typedef enum wb_rng_purpose {
     WB_RNG_SHUFFLE = 1, /* order of an epoch */
     WB_RNG_INIT,        /* first values of parameters */
     WB_RNG_DROPOUT,     /* masks inside the encoder */
+    WB_RNG_VERIFY,      /* directions of verify */
     WB_RNG_TEST,        /* tests only */
 } wb_rng_purpose;
 

@@ -87,6 +87,10 @@ int wb_comm_local_world(const wb_comm *comm) {
     return comm->local_world;
 }
 
+int64_t wb_comm_reductions(const wb_comm *comm) {
+    return comm->reductions;
+}
+
 const char *wb_comm_library(void) {
     static char text[MPI_MAX_LIBRARY_VERSION_STRING];
     int length = 0;

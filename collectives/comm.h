@@ -28,6 +28,9 @@ int wb_comm_rank(const wb_comm *comm);
 int wb_comm_world(const wb_comm *comm);
 int wb_comm_local_world(const wb_comm *comm); /* ranks that share this rank's memory */
 
+/* Local. How many sums of parameter gradients over ranks there were so far. */
+int64_t wb_comm_reductions(const wb_comm *comm);
+
 /* Local. Name and version of the MPI library. */
 const char *wb_comm_library(void);
 

@@ -9,6 +9,7 @@
 struct wb_comm {
     MPI_Comm mpi;
     int rank, world, local_world;
+    int64_t reductions;
 };
 
 /* Local. Turns an MPI result into a status with MPI's own text. */

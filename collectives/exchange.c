@@ -36,6 +36,7 @@ done:
 
 wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count) {
     wb_status status = WB_OK;
+    comm->reductions++;
     if (comm->world == 1) {
         return WB_OK;
     }

@@ -261,6 +261,7 @@ wb_status wb_ordered_sum_finish(wb_ordered_sum *sum, float *result, const bool *
     node_stack *pieces = calloc((size_t)world, sizeof(*pieces));
     WB_TRY_ALL(sum->comm,
                pieces ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for %d ranks' sums", world));
+    sum->comm->reductions++;
     skip_to(sum, wb_slot_share(sum->slots, me + 1, world));
     WB_TRY(exchange(sum, pieces, has_rows));
     for (int r = 0; r < world; r++) {

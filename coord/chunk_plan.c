@@ -62,7 +62,7 @@ static demand demand_of(const wb_chunk_plan *plans, const wb_packed *const *pack
 }
 
 wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
-                             const wb_encoder *encoder, size_t budget, size_t *peak) {
+                             const wb_encoder *encoder, size_t budget, wb_chunk_memory *memory) {
     wb_status status = WB_OK;
     const demand all = demand_of(plans, packed, count, encoder);
     WB_CHECK(all.lone <= budget, WB_ERR_MEMORY,
@@ -85,7 +85,8 @@ wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packe
         const wb_packed kept_part = wb_packed_slice(packed[p], 0, plan->firsts[plan->kept]);
         plan->kept_tokens = wb_packed_tokens(&kept_part);
     }
-    *peak = keeps_all ? all.tapes + all.working : kept + all.lone;
+    memory->needed = keeps_all ? all.tapes + all.working : kept + all.lone;
+    memory->least = all.lone;
 done:
     return status;
 }

@@ -22,11 +22,16 @@ typedef struct wb_chunk_plan {
 wb_status wb_chunk_plan_cut(wb_chunk_plan *plan, const wb_packed *packed, int64_t chunk_tokens,
                             wb_arena *arena);
 
+/* Bytes of the chunk arena: what the plans together need, and the least they could do with. */
+typedef struct wb_chunk_memory {
+    size_t needed, least;
+} wb_chunk_memory;
+
 /* Local. Decides for several plans, encoded one after the other, which chunks are kept within
- * `budget` together: the first ones. *peak is what all of them need of the chunk arena. Error:
- * WB_ERR_MEMORY where not even one chunk fits, with the size needed. */
+ * `budget` together: the first ones. Error: WB_ERR_MEMORY where not even one chunk fits, with the
+ * size needed. */
 wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
-                             const wb_encoder *encoder, size_t budget, size_t *peak);
+                             const wb_encoder *encoder, size_t budget, wb_chunk_memory *memory);
 
 /* Local. What a rank may use for activations when memory.budget is 0: half of the memory that is
  * free or that its control group allows, shared by the ranks of this host, less `reserved`. */

@@ -14,6 +14,8 @@
     X(tokenize, NULL, "lines of text in, lines of token ids out")                                  \
     X(export, NULL, "write a run's newest checkpoint as a sentence-transformers folder")           \
     X(inspect, "PATH", "print and verify a checkpoint, a model folder or a .safetensors file")     \
+    X(verify, "CONFIG.yaml",                                                                       \
+      "prove on this model, data and machine that every layout gives one gradient")                \
     X(bench, "CONFIG.yaml",                                                                        \
       "measure training steps beside this machine's matrix rate; writes nothing")                  \
     X(env, NULL, "print versions, processor, memory and limits: paste it into a bug report")

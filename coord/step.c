@@ -32,7 +32,8 @@ typedef struct step {
     int64_t B, group, d;
     slot *slots; /* [slot_count], this rank's */
     int64_t slot_count;
-    wb_chunk_plan *chunks;   /* [slot_count] */
+    wb_chunk_plan *chunks; /* [slot_count] */
+    wb_chunk_memory memory;
     bool *has_rows;          /* [slots of the batch] */
     int64_t *query_firsts;   /* [K + 1], first query of each rank */
     int64_t *passage_firsts; /* [K + 1] */
@@ -103,7 +104,6 @@ static wb_status plan_chunks(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     void *taken = NULL;
-    size_t peak;
     WB_TRY(wb_arena_take(t->step_arena, (size_t)s->slot_count * sizeof(wb_packed *), &taken));
     const wb_packed **packed = taken;
     for (int64_t i = 0; i < s->slot_count; i++) {
@@ -112,7 +112,7 @@ static wb_status plan_chunks(step *s) {
                                  t->step_arena));
     }
     WB_TRY(wb_chunk_plan_keep(s->chunks, packed, s->slot_count, t->model.encoder,
-                              wb_arena_left(t->chunk_arena), &peak));
+                              wb_arena_left(t->chunk_arena), &s->memory));
     for (int64_t i = 0; i < s->slot_count; i++) {
         WB_TRY(wb_arena_take(t->step_arena, (size_t)s->chunks[i].kept * sizeof(wb_tape *), &taken));
         s->slots[i].tapes = taken;
@@ -198,18 +198,20 @@ static wb_status contrast_passages(step *s, double *loss_value) {
     wb_status status = WB_OK;
     const wb_infonce loss = loss_of(s);
     const size_t mark = wb_arena_mark(s->t->step_arena);
-    float *lse;
+    float *lse, *losses;
     WB_TRY(wb_arena_floats(s->t->step_arena, s->B, &lse));
+    WB_TRY(wb_arena_floats(s->t->step_arena, s->B, &losses));
     *loss_value = 0.0;
     for (int64_t row = 0; row < s->B; row++) {
         lse[row] = s->scalars[2 * row];
-        *loss_value += (double)s->scalars[2 * row + 1] / (double)s->B;
+        losses[row] = s->scalars[2 * row + 1];
+        *loss_value += (double)losses[row] / (double)s->B;
     }
     for (int64_t i = 0; i < s->slot_count; i++) {
         const slot *own = &s->slots[i];
         const int64_t n = own->batch.n;
         WB_TRY(wb_infonce_passages(own->dreps + n * s->d, own->reps + n * s->d, s->queries, lse,
-                                   own->batch.first * s->group, n * s->group, &loss,
+                                   losses, own->batch.first * s->group, n * s->group, &loss,
                                    s->t->step_arena));
     }
 done:
@@ -321,6 +323,7 @@ static wb_status count(const step *s, wb_step_report *report) {
     report->kept_tokens = (int64_t)sums[1];
     report->flops = 3.0 * sums[2];
     report->extra_flops = sums[2] - sums[3];
+    report->memory = s->memory;
 done:
     return status;
 }

@@ -2,17 +2,19 @@
 #ifndef WB_STEP_H
 #define WB_STEP_H
 
+#include "chunk_plan.h"
 #include "trainer.h"
 
-/* What a step did, the same on every rank. */
+/* What a step did, the same on every rank but for `memory`. */
 typedef struct wb_step_report {
-    double loss;          /* mean over the B queries, nats */
-    double gradient_norm; /* before clipping */
-    double rate;          /* learning rate of the update */
-    int64_t tokens;       /* real tokens encoded for the loss, over all ranks */
-    int64_t kept_tokens;  /* those whose activations were kept */
-    double flops;         /* of the encoder's products, over all ranks: three forward passes */
-    double extra_flops;   /* of encoding again what was not kept */
+    double loss;            /* mean over the B queries, nats */
+    double gradient_norm;   /* before clipping */
+    double rate;            /* learning rate of the update */
+    int64_t tokens;         /* real tokens encoded for the loss, over all ranks */
+    int64_t kept_tokens;    /* those whose activations were kept */
+    double flops;           /* of the encoder's products, over all ranks: three forward passes */
+    double extra_flops;     /* of encoding again what was not kept */
+    wb_chunk_memory memory; /* of this rank's activations */
 } wb_step_report;
 
 /* Collective. Runs step trainer->done + 1 and counts it. Parameters are unchanged on error.

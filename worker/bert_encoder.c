@@ -17,6 +17,7 @@
  * Without a tape all layers share one set of these arrays. Source: Devlin et al. 2019; parameter
  * names and places of dropout are those of Hugging Face's BertModel.
  */
+#include "bert_sites.h"
 #include "encoder_kind.h"
 #include "units.h"
 
@@ -52,19 +53,11 @@ typedef struct bert_tape {
     layer_tape *layers;       /* [L] */
 } bert_tape;
 
-/* Places of dropout: site numbers within a pass. */
-enum { SITE_EMBEDDINGS, SITE_LAYERS };
-typedef enum place { PLACE_ATTENTION, PLACE_OUTPUT1, PLACE_OUTPUT2, PLACES } place;
-
 static wb_dropout dropout_at(const wb_pass *pass, double probability, uint32_t site) {
     return (wb_dropout){.seed = pass->seed,
                         .step = pass->step,
                         .probability = pass->active ? (float)probability : 0.0f,
                         .site = site};
-}
-
-static uint32_t site_of(int64_t layer, place where) {
-    return (uint32_t)(SITE_LAYERS + layer * PLACES + where);
 }
 
 static wb_status bert_check(const wb_encoder_spec *spec) {
@@ -274,11 +267,11 @@ static void layer_forward(layer_tape *tape, const wb_encoder_spec *spec, const l
                           float *scratch) {
     const int64_t T = wb_packed_tokens(&chunk->packed), H = spec->hidden, F = spec->intermediate;
     const wb_dropout attention =
-        dropout_at(pass, spec->dropout_attention, site_of(layer, PLACE_ATTENTION));
+        dropout_at(pass, spec->dropout_attention, wb_bert_site(layer, WB_BERT_ATTENTION));
     const wb_dropout output1 =
-        dropout_at(pass, spec->dropout_hidden, site_of(layer, PLACE_OUTPUT1));
+        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT1));
     const wb_dropout output2 =
-        dropout_at(pass, spec->dropout_hidden, site_of(layer, PLACE_OUTPUT2));
+        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT2));
     const wb_norm norm1 = norm_of(spec, w->norm1_w, w->norm1_b);
     const wb_norm norm2 = norm_of(spec, w->norm2_w, w->norm2_b);
 
@@ -304,7 +297,7 @@ static wb_status bert_forward(const wb_encoder *encoder, float *y, void **kept, 
     const bert_weights w = find_embeddings(spec, readable(params));
     const wb_norm norm = norm_of(spec, w.norm_w, w.norm_b);
     const wb_dropout none = {0};
-    const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, SITE_EMBEDDINGS);
+    const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, WB_BERT_SITE_EMBEDDINGS);
     bert_tape *tape;
     float *gelu, *scratch;
     WB_TRY(take_tape(&tape, spec, T, keep, arena));
@@ -367,11 +360,11 @@ static void layer_backward(backward_scratch *b, const layer_weights *grads, cons
                            const wb_chunk *chunk, const wb_pass *pass, int64_t layer) {
     const int64_t T = wb_packed_tokens(&chunk->packed), H = spec->hidden, F = spec->intermediate;
     const wb_dropout attention =
-        dropout_at(pass, spec->dropout_attention, site_of(layer, PLACE_ATTENTION));
+        dropout_at(pass, spec->dropout_attention, wb_bert_site(layer, WB_BERT_ATTENTION));
     const wb_dropout output1 =
-        dropout_at(pass, spec->dropout_hidden, site_of(layer, PLACE_OUTPUT1));
+        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT1));
     const wb_dropout output2 =
-        dropout_at(pass, spec->dropout_hidden, site_of(layer, PLACE_OUTPUT2));
+        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT2));
     const wb_norm norm1 = norm_of(spec, w->norm1_w, w->norm1_b);
     const wb_norm norm2 = norm_of(spec, w->norm2_w, w->norm2_b);
 
@@ -405,7 +398,7 @@ static wb_status bert_backward(const wb_encoder *encoder, float *grads, const fl
     const bert_weights dw = find_embeddings(spec, grads);
     const wb_norm norm = norm_of(spec, w.norm_w, w.norm_b);
     const wb_dropout none = {0};
-    const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, SITE_EMBEDDINGS);
+    const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, WB_BERT_SITE_EMBEDDINGS);
     const size_t mark = wb_arena_mark(arena);
     backward_scratch b;
     WB_TRY(take_backward(&b, spec, T, arena));

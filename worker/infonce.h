@@ -7,10 +7,10 @@
  *
  * A rank holds its own rows and everybody's representations. Two walks over tiles follow:
  *   1. its queries against all passages: log-sum-exp and dq in the same walk (running maximum);
- *   2. after ranks exchanged one log-sum-exp per query: all queries against its passages: dp.
- * Each rank does its share of the work and no more. The sums run over tiles of the global batch in
- * order, so that they do not depend on who computes them.
- * Source: van den Oord et al. 2018, eq. 4; running maximum as in Milakov & Gimelshein 2018.
+ *   2. after ranks exchanged log-sum-exp and loss of each query: all queries against its passages:
+ * dp. Each rank does its share of the work and no more. The sums run over tiles of the global batch
+ * in order, so that they do not depend on who computes them. Source: van den Oord et al. 2018, eq.
+ * 4; running maximum as in Milakov & Gimelshein 2018.
  */
 #ifndef WB_INFONCE_H
 #define WB_INFONCE_H
@@ -35,9 +35,11 @@ wb_status wb_infonce_queries(float *losses, float *lse, float *dq, const float *
 /* Local. Second walk, for passages first .. first + n of the batch.
  *   dp [n, d]           filled
  *   p [n, d]            this rank's passages
- *   q [B, d], lse [B]   all queries of the batch and their log-sum-exp
+ *   q [B, d]                    all queries of the batch
+ *   lse [B], losses [B]         of all queries, from the first walk
  * Error: WB_ERR_MEMORY. */
 wb_status wb_infonce_passages(float *dp, const float *p, const float *q, const float *lse,
-                              int64_t first, int64_t n, const wb_infonce *loss, wb_arena *arena);
+                              const float *losses, int64_t first, int64_t n, const wb_infonce *loss,
+                              wb_arena *arena);
 
 #endif

@@ -152,11 +152,12 @@ static int64_t kept_of(const share *s) {
 
 /* The least budget that is not refused. */
 static size_t least_budget(share *s) {
-    size_t low = 0, high = (size_t)1 << 30, peak;
+    size_t low = 0, high = (size_t)1 << 30;
+    wb_chunk_memory memory;
     while (high - low > 1) {
         const size_t middle = low + (high - low) / 2;
         const wb_status status =
-            wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, middle, &peak);
+            wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, middle, &memory);
         *(status == WB_OK ? &high : &low) = middle;
         wb_error_clear();
     }
@@ -175,14 +176,14 @@ static void a_step_stays_within_what_was_planned_and_that_within_the_budget(void
                 chunks += s->plans[p].chunks;
             }
             for (size_t budget = least;; budget += least / 4 + draw(least, 7, (int64_t)budget)) {
-                size_t peak = 0;
+                wb_chunk_memory memory = {0};
                 expect_ok(
-                    wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, budget, &peak));
+                    wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, budget, &memory));
                 const int64_t kept = kept_of(s);
                 const size_t taken = step(s, budget);
-                if (taken > peak || peak > budget || kept < before) {
+                if (taken > memory.needed || memory.needed > budget || kept < before) {
                     fail_msg("budget %zu: planned %zu, took %zu; kept %lld, with less %lld", budget,
-                             peak, taken, (long long)kept, (long long)before);
+                             memory.needed, taken, (long long)kept, (long long)before);
                 }
                 before = kept;
                 if (kept == chunks) {
@@ -197,14 +198,14 @@ static void a_step_stays_within_what_was_planned_and_that_within_the_budget(void
 static void a_budget_below_one_chunk_says_what_is_needed(void **state) {
     (void)state;
     share *s = make(&specs[0], 1);
-    size_t peak;
+    wb_chunk_memory memory;
     char needed[64];
     cut_all(s, 64);
     const size_t least = least_budget(s);
     (void)snprintf(needed, sizeof(needed), "one chunk needs %.1f KiB", (double)least / 1024.0);
-    expect_error(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, least - 1, &peak),
+    expect_error(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, least - 1, &memory),
                  WB_ERR_MEMORY, needed);
-    expect_error(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, 0, &peak),
+    expect_error(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, 0, &memory),
                  WB_ERR_MEMORY, "memory.budget");
     destroy(s);
 }
@@ -215,10 +216,10 @@ static void a_rank_without_sequences_needs_nothing(void **state) {
     for (int p = 0; p < SLOTS; p++) {
         s->packed[p].n = 0;
     }
-    size_t peak = 1;
+    wb_chunk_memory memory = {.needed = 1};
     cut_all(s, 64);
-    expect_ok(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, 0, &peak));
-    assert_int_equal(peak, 0);
+    expect_ok(wb_chunk_plan_keep(s->plans, s->pointers, SLOTS, s->encoder, 0, &memory));
+    assert_int_equal(memory.needed, 0);
     assert_int_equal(step(s, 64), 0);
     destroy(s);
 }

@@ -85,7 +85,8 @@ static float *cached_gradient(tiny *t, const wb_pass *pass, int64_t chunk, doubl
     const wb_infonce loss = {
         .batch = B, .group = t->group, .width = d, .temperature = t->temperature};
     expect_ok(wb_infonce_queries(losses, lse, dreps, reps, reps + B * d, 0, B, &loss, t->arena));
-    expect_ok(wb_infonce_passages(dreps + B * d, reps + B * d, reps, lse, 0, N, &loss, t->arena));
+    expect_ok(
+        wb_infonce_passages(dreps + B * d, reps + B * d, reps, lse, losses, 0, N, &loss, t->arena));
     *loss_value = 0.0;
     for (int64_t i = 0; i < B; i++) {
         *loss_value += (double)losses[i] / (double)B;

@@ -66,8 +66,8 @@ static void walk(batch *b, int64_t ranks) {
     }
     for (int64_t r = 0; r < ranks; r++) {
         const int64_t first = B * r / ranks * group, end = B * (r + 1) / ranks * group;
-        expect_ok(wb_infonce_passages(b->dreps + (B + first) * d, p + first * d, q, b->lse, first,
-                                      end - first, &b->loss, b->arena));
+        expect_ok(wb_infonce_passages(b->dreps + (B + first) * d, p + first * d, q, b->lse,
+                                      b->losses, first, end - first, &b->loss, b->arena));
     }
     assert_int_equal(wb_arena_mark(b->arena), 0);
 }
@@ -193,9 +193,9 @@ static void an_arena_without_room_for_a_tile_is_an_error(void **state) {
     expect_error(
         wb_infonce_queries(b.losses, b.lse, b.dreps, b.reps, b.reps + 12, 0, 4, &b.loss, small),
         WB_ERR_MEMORY, "the small arena");
-    expect_error(
-        wb_infonce_passages(b.dreps + 12, b.reps + 12, b.reps, b.lse, 0, 4, &b.loss, small),
-        WB_ERR_MEMORY, "the small arena");
+    expect_error(wb_infonce_passages(b.dreps + 12, b.reps + 12, b.reps, b.lse, b.losses, 0, 4,
+                                     &b.loss, small),
+                 WB_ERR_MEMORY, "the small arena");
     wb_arena_destroy(small);
     clear(&b);
 }
