@@ -25,11 +25,11 @@
 enum { SET, ROWS };
 const wb_flag wb_verify_flags[] = {
     [SET] = {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "set a key; wins over the file"},
-    [ROWS] = {"rows", WB_FLAG_OPTIONAL, "N", "32", "largest batch that is run"},
+    [ROWS] = {"rows", WB_FLAG_OPTIONAL, "N", "16", "largest batch that is run"},
 };
 const int wb_verify_flag_count = sizeof(wb_verify_flags) / sizeof(wb_verify_flags[0]);
 
-enum { STEPS = 4, DIRECTIONS = 6, SMALL_BATCH = 4 };
+enum { STEPS = 3, DIRECTIONS = 3, SMALL_BATCH = 4 };
 
 /* DESIGN's contract: between two layouts, and against 64 bits. */
 static const double between_layouts = 1e-6, against_double = 1e-5;
