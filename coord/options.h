@@ -54,6 +54,11 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     COUNT(batch_epochs, "batch.epochs", 1, 1, 100000, FREE, "passes over the training rows")       \
     REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
          "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
+    CHOICE(loss_duplicates, "loss.duplicates", "mask", "mask|keep", FIXED,                         \
+           "passages of the batch with the text of a query's positive: left out, or negatives")    \
+    CHOICE(loss_positives, "loss.positives", "one", "one|all", FIXED,                              \
+           "a query's other known positives in the batch: left out (unless duplicates are kept), " \
+           "or positives too: the mean over all of them of -log softmax")                          \
     CHOICE(optimizer_name, "optimizer.name", "adamw", "adamw|sgd", FIXED, "update rule")           \
     REAL(optimizer_lr, "optimizer.lr", 2e-5, 0, 100, FIXED, "peak learning rate")                  \
     REAL(optimizer_weight_decay, "optimizer.weight_decay", 0.01, 0, 10, FIXED,                     \
@@ -64,8 +69,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
          "below 1: share of the steps; from 1 on: steps")                                          \
     CHOICE(optimizer_schedule, "optimizer.schedule", "linear", "linear|cosine|constant", FIXED,    \
            "learning rate after the warm-up")                                                      \
-    CHOICE(reduce_mode, "reduce.mode", "ordered", "ordered|fast", FIXED,                           \
-           "ordered: gradients are added in a fixed tree, the same bits for any number of ranks")  \
+    CHOICE(reduce_mode, "reduce.mode", "auto", "auto|ordered|fast", FIXED,                         \
+           "ordered: gradients are added in a fixed tree, the same bits for any number of ranks; " \
+           "auto: ordered for bert, fast for static, whose steps are too short for it")            \
     COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, FIXED,                                        \
           "parts of the batch that the tree begins with, and the most ranks with the same bits")   \
     SIZE(memory_budget, "memory.budget", "0", FREE,                                                \

@@ -3,6 +3,7 @@
 
 #include "chunk_plan.h"
 #include "gemm.h"
+#include "known_passages.h"
 #include "log.h"
 #include "units.h"
 
@@ -15,6 +16,14 @@ static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) 
     const int64_t available = wb_data_set_negatives(data);
     return config->data_hard_negatives >= 0 ? config->data_hard_negatives
                                             : (available < USUAL ? available : USUAL);
+}
+
+/* Where no query has a second positive, or nobody asks, none are looked up. */
+static int64_t positives_to_read(const wb_config *config, const wb_data_set *data) {
+    const bool asked = strcmp(config->loss_duplicates, "mask") == 0 ||
+                       strcmp(config->loss_positives, "all") == 0;
+    const int64_t most = wb_data_set_most_positives(data);
+    return asked && most > 1 ? most : 0;
 }
 
 static wb_status open_data(wb_trainer *t) {
@@ -32,6 +41,7 @@ static wb_status open_data(wb_trainer *t) {
                                &t->shape.query_tokens));
     WB_TRY(wb_model_max_tokens(&t->model, config->data_max_passage_tokens,
                                "data.max_passage_tokens", &t->shape.passage_tokens));
+    t->shape.positives = positives_to_read(config, t->data);
     WB_TRY(wb_batch_plan_create(&t->plan, (uint64_t)config->run_seed, wb_data_set_rows(t->data),
                                 config->batch_size));
 done:
@@ -60,6 +70,14 @@ static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_ep
     return o;
 }
 
+/* Whether slot sums meet in a tree. It costs two passes over the parameters a slot: 2 to 3 % of a
+ * transformer's step, half of a static encoder's. */
+static bool adds_in_order(const wb_trainer *t) {
+    const char *const mode = t->config->reduce_mode;
+    return strcmp(mode, "ordered") == 0 ||
+           (strcmp(mode, "auto") == 0 && t->model.folder.spec.kind == WB_ENCODER_BERT);
+}
+
 /* reduce.slots, raised to a power of two and to the number of ranks. */
 static int64_t slots_of(const wb_config *config, int world) {
     int64_t slots = 1;
@@ -69,14 +87,29 @@ static int64_t slots_of(const wb_config *config, int world) {
     return slots;
 }
 
+wb_infonce wb_loss_of(const wb_trainer *t) {
+    const wb_config *config = t->config;
+    return (wb_infonce){.batch = config->batch_size,
+                        .group = t->shape.group,
+                        .width = t->model.folder.spec.hidden,
+                        .temperature = config->loss_temperature,
+                        .all_positives = strcmp(config->loss_positives, "all") == 0};
+}
+
 static size_t step_bytes(const wb_trainer *t) {
     const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
     const int64_t n = own_slots * (B / t->slot_total + 1), group = t->shape.group;
-    const size_t all = wb_float_bytes(B * (1 + group) * d + 3 * B);
+    const wb_infonce loss = wb_loss_of(t);
+    const size_t keys = (size_t)(B * (1 + group)) * sizeof(uint64_t) +
+                        (t->shape.positives > 0
+                             ? wb_known_passages_bytes(B, n, group, t->shape.positives)
+                             : 0);
+    const size_t all = wb_float_bytes(B * (1 + group) * d) +
+                       (size_t)B * sizeof(wb_infonce_row) + keys + wb_infonce_bytes(&loss);
     const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
-    const size_t slack = ((size_t)16 << 20) + (size_t)t->slot_total * 4096; /* tiles, tables */
+    const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
     return wb_batch_bytes(&t->shape, n) + all + mine + slack;
 }
 
@@ -85,7 +118,7 @@ static wb_status reserve(wb_trainer *t) {
     const int64_t total = wb_encoder_table(t->model.encoder)->total;
     const int arrays = wb_optimizer_slots(t->optimizer.kind);
     const size_t one = wb_arena_rounded(wb_float_bytes(total));
-    const bool ordered = strcmp(t->config->reduce_mode, "ordered") == 0;
+    const bool ordered = adds_in_order(t);
     t->slot_total = slots_of(t->config, wb_comm_world(t->comm));
     const size_t sums = ordered ? wb_ordered_sum_bytes(t->comm, t->slot_total, total) : 0;
     WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + sums));
