@@ -10,8 +10,8 @@
 /* Elements a single MPI call may carry: well inside int, and a bounded temporary. */
 enum { PIECE = 1 << 27 };
 
-wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int64_t *firsts,
-                         int64_t width) {
+wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64_t *firsts,
+                         size_t row_bytes) {
     wb_status status = WB_OK;
     MPI_Datatype row = MPI_DATATYPE_NULL;
     int *counts = calloc(2 * (size_t)comm->world, sizeof(*counts));
@@ -22,7 +22,7 @@ wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int
         places[r] = wb_int(firsts[r]);
     }
     /* counted in rows, so that neither counts nor places leave int */
-    WB_TRY_MPI(MPI_Type_contiguous(wb_int(width), MPI_FLOAT, &row));
+    WB_TRY_MPI(MPI_Type_contiguous(wb_int((int64_t)row_bytes), MPI_BYTE, &row));
     WB_TRY_MPI(MPI_Type_commit(&row));
     WB_TRY_MPI(MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, counts[comm->rank], row, all, counts,
                               places, row, comm->mpi));

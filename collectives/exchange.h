@@ -5,14 +5,14 @@
 
 #include "comm.h"
 
-/* Collective. Every rank gets the rows of all ranks, in order of rank.
- *   all [firsts[K], width]              filled
- *   mine [firsts[r + 1] - firsts[r], width], rank r's rows; may be empty; NULL where they already
- *        stand in their place in `all`
+/* Collective. Every rank gets the rows of all ranks, in order of rank; a row is row_bytes bytes.
+ *   all [firsts[K]]                     filled
+ *   mine [firsts[r + 1] - firsts[r]]    rank r's rows; may be empty; NULL where they already stand
+ *                                       in their place in `all`
  *   firsts [K + 1]                      first row of each rank, the same on every rank
  * Error: WB_ERR_MPI. */
-wb_status wb_gather_rows(wb_comm *comm, float *all, const float *mine, const int64_t *firsts,
-                         int64_t width);
+wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64_t *firsts,
+                         size_t row_bytes);
 
 /* Collective. values [count] becomes the sum over ranks, the same bits on every rank.
  * Error: WB_ERR_MPI. */

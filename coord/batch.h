@@ -34,6 +34,7 @@ typedef struct wb_batch_shape {
     int64_t group;          /* passages per query */
     int64_t query_tokens;   /* longest query */
     int64_t passage_tokens; /* longest passage */
+    int64_t positives;      /* most known positives of a query; 0: their keys are not read */
 } wb_batch_shape;
 
 /* A run of rows of a batch: its n queries, then their n * group passages, query by query. */
@@ -43,6 +44,9 @@ typedef struct wb_batch {
     wb_packed packed;         /* n * (1 + group) sequences */
     const uint32_t *examples; /* number of each sequence in the global batch: queries 0 .. B - 1,
                                  then passages; names its dropout masks */
+    const uint64_t *keys;     /* [n, 1 + group], of the texts: query, then its passages */
+    const uint64_t *positive_keys; /* [n, shape.positives], of passages known to answer the query */
+    const int64_t *positive_counts; /* [n], how many there are */
 } wb_batch;
 
 /* Local. Reads and tokenizes a run of rows into `arena`.

@@ -240,7 +240,7 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     WB_TRY_ALL(comm, open_files(&s, e));
     WB_TRY_ALL(comm, take_memory(&s, e, d, rank, world));
     WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
-    WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, d));
+    WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, wb_float_bytes(d)));
     WB_TRY_ALL(comm, wb_topk_fold(s.hits, s.counts, s.query_reps, s.shard, s.qrels.query_count,
                                   s.shard_rows, d, e->depth, s.shard_first, arena));
     WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.query_count, e->depth, comm));

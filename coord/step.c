@@ -12,6 +12,7 @@
 #include "chunk_plan.h"
 #include "exchange.h"
 #include "infonce.h"
+#include "known_passages.h"
 #include "units.h"
 
 #include <math.h>
@@ -39,7 +40,10 @@ typedef struct step {
     int64_t *passage_firsts; /* [K + 1] */
     float *queries;          /* [B, d], of all ranks */
     float *passages;         /* [B group, d], of all ranks */
-    float *scalars;          /* [B, 2], log-sum-exp and loss of every query */
+    uint64_t *query_keys;    /* [B], of all ranks, where the loss asks for them */
+    uint64_t *passage_keys;  /* [B group] */
+    wb_infonce_batch all;    /* the loss's view of these */
+    wb_infonce_row *rows;    /* [B], of all ranks */
 } step;
 
 /* First row of a slot of the batch. */
@@ -75,7 +79,12 @@ static wb_status take_tables(step *s) {
     }
     WB_TRY(wb_arena_floats(t->step_arena, s->B * s->d, &s->queries));
     WB_TRY(wb_arena_floats(t->step_arena, s->B * s->group * s->d, &s->passages));
-    WB_TRY(wb_arena_floats(t->step_arena, s->B * 2, &s->scalars));
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)s->B * sizeof(uint64_t), &taken));
+    s->query_keys = taken;
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)(s->B * s->group) * sizeof(uint64_t), &taken));
+    s->passage_keys = taken;
+    WB_TRY(wb_arena_take(t->step_arena, (size_t)s->B * sizeof(*s->rows), &taken));
+    s->rows = taken;
 done:
     return status;
 }
@@ -163,72 +172,103 @@ done:
 /* ---- Contrast: representations of all ranks, loss, gradients of this rank's
  * ---------------------------- */
 
-static wb_infonce loss_of(const step *s) {
-    return (wb_infonce){.batch = s->B,
-                        .group = s->group,
-                        .width = s->d,
-                        .temperature = s->t->config->loss_temperature};
-}
-
-/* The first walk; its two scalars of a query stand side by side, ready to be gathered. */
-static wb_status contrast_queries(step *s) {
-    wb_status status = WB_OK;
-    const wb_infonce loss = loss_of(s);
+/* Text keys of this rank's rows go to their places among all. */
+static void place_keys(step *s) {
     for (int64_t i = 0; i < s->slot_count; i++) {
-        const slot *own = &s->slots[i];
-        const int64_t n = own->batch.n, first = own->batch.first;
-        const size_t mark = wb_arena_mark(s->t->step_arena);
-        float *losses, *lse;
-        WB_TRY(wb_arena_floats(s->t->step_arena, n, &losses));
-        WB_TRY(wb_arena_floats(s->t->step_arena, n, &lse));
-        WB_TRY(wb_infonce_queries(losses, lse, own->dreps, own->reps, s->passages, first, n, &loss,
-                                  s->t->step_arena));
-        for (int64_t row = 0; row < n; row++) {
-            s->scalars[2 * (first + row)] = lse[row];
-            s->scalars[2 * (first + row) + 1] = losses[row];
+        const wb_batch *batch = &s->slots[i].batch;
+        for (int64_t row = 0; row < batch->n; row++) {
+            const uint64_t *keys = batch->keys + row * (1 + s->group);
+            s->query_keys[batch->first + row] = keys[0];
+            memcpy(s->passage_keys + (batch->first + row) * s->group, keys + 1,
+                   (size_t)s->group * sizeof(*keys));
         }
-        wb_arena_release(s->t->step_arena, mark);
     }
-done:
-    return status;
 }
 
-/* The second walk; the loss is added up in the order of the batch. */
-static wb_status contrast_passages(step *s, double *loss_value) {
+static wb_status find_known(step *s) {
     wb_status status = WB_OK;
-    const wb_infonce loss = loss_of(s);
-    const size_t mark = wb_arena_mark(s->t->step_arena);
-    float *lse, *losses;
-    WB_TRY(wb_arena_floats(s->t->step_arena, s->B, &lse));
-    WB_TRY(wb_arena_floats(s->t->step_arena, s->B, &losses));
-    *loss_value = 0.0;
-    for (int64_t row = 0; row < s->B; row++) {
-        lse[row] = s->scalars[2 * row];
-        losses[row] = s->scalars[2 * row + 1];
-        *loss_value += (double)losses[row] / (double)s->B;
-    }
+    wb_trainer *t = s->t;
+    wb_known_passages found = {0};
+    void *taken = NULL;
+    WB_TRY_ALL(t->comm,
+               wb_arena_take(t->step_arena, (size_t)s->slot_count * sizeof(wb_batch *), &taken));
+    const wb_batch **own = taken;
     for (int64_t i = 0; i < s->slot_count; i++) {
-        const slot *own = &s->slots[i];
-        const int64_t n = own->batch.n;
-        WB_TRY(wb_infonce_passages(own->dreps + n * s->d, own->reps + n * s->d, s->queries, lse,
-                                   losses, own->batch.first * s->group, n * s->group, &loss,
-                                   s->t->step_arena));
+        own[i] = &s->slots[i].batch;
     }
+    WB_TRY(wb_known_passages_find(&found, t->comm, own, s->slot_count, s->passage_keys,
+                                  s->query_firsts, t->shape.positives, t->step_arena));
+    s->all.known_firsts = found.firsts;
+    s->all.known = found.known;
 done:
-    wb_arena_release(s->t->step_arena, mark);
     return status;
 }
 
+/* Representations, and where the loss asks for them text keys, of all ranks. */
+static wb_status gather(step *s) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    const bool masks = strcmp(t->config->loss_duplicates, "mask") == 0;
+    const size_t row = wb_float_bytes(s->d), key = sizeof(*s->query_keys);
+    WB_TRY(wb_gather_rows(t->comm, s->queries, NULL, s->query_firsts, row));
+    WB_TRY(wb_gather_rows(t->comm, s->passages, NULL, s->passage_firsts, row));
+    s->all = (wb_infonce_batch){.q = s->queries, .p = s->passages};
+    if (masks || t->shape.positives > 0) {
+        place_keys(s);
+        WB_TRY(wb_gather_rows(t->comm, s->query_keys, NULL, s->query_firsts, key));
+        WB_TRY(wb_gather_rows(t->comm, s->passage_keys, NULL, s->passage_firsts, key));
+    }
+    if (masks) {
+        s->all.query_keys = s->query_keys;
+        s->all.passage_keys = s->passage_keys;
+    }
+    if (t->shape.positives > 0) {
+        WB_TRY(find_known(s));
+    }
+done:
+    return status;
+}
+
+static wb_status contrast_rows(step *s) {
+    wb_status status = WB_OK;
+    const wb_infonce loss = wb_loss_of(s->t);
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const wb_batch *batch = &s->slots[i].batch;
+        float *dreps = s->slots[i].dreps;
+        WB_TRY(wb_infonce_rows(s->rows + batch->first, dreps, dreps + batch->n * s->d, &s->all,
+                               batch->first, batch->n, &loss, s->t->step_arena));
+    }
+done:
+    return status;
+}
+
+static wb_status contrast_columns(step *s) {
+    wb_status status = WB_OK;
+    const wb_infonce loss = wb_loss_of(s->t);
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const wb_batch *batch = &s->slots[i].batch;
+        float *dreps = s->slots[i].dreps;
+        WB_TRY(wb_infonce_columns(dreps, dreps + batch->n * s->d, s->rows, &s->all, batch->first,
+                                  batch->n, &loss, s->t->step_arena));
+    }
+done:
+    return status;
+}
+
+/* The loss is added up in the order of the batch. */
 static wb_status contrast(step *s, double *loss) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     wb_timetable_enter(&t->time, WB_PHASE_GATHER);
-    WB_TRY(wb_gather_rows(t->comm, s->queries, NULL, s->query_firsts, s->d));
-    WB_TRY(wb_gather_rows(t->comm, s->passages, NULL, s->passage_firsts, s->d));
+    WB_TRY(gather(s));
     wb_timetable_enter(&t->time, WB_PHASE_LOSS);
-    WB_TRY_ALL(t->comm, contrast_queries(s));
-    WB_TRY(wb_gather_rows(t->comm, s->scalars, NULL, s->query_firsts, 2));
-    WB_TRY_ALL(t->comm, contrast_passages(s, loss));
+    WB_TRY_ALL(t->comm, contrast_rows(s));
+    WB_TRY(wb_gather_rows(t->comm, s->rows, NULL, s->query_firsts, sizeof(*s->rows)));
+    WB_TRY_ALL(t->comm, contrast_columns(s));
+    *loss = 0.0;
+    for (int64_t row = 0; row < s->B; row++) {
+        *loss += (double)s->rows[row].loss / (double)s->B;
+    }
 done:
     return status;
 }

@@ -20,8 +20,8 @@ static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) 
 
 /* Where no query has a second positive, or nobody asks, none are looked up. */
 static int64_t positives_to_read(const wb_config *config, const wb_data_set *data) {
-    const bool asked = strcmp(config->loss_duplicates, "mask") == 0 ||
-                       strcmp(config->loss_positives, "all") == 0;
+    const bool asked =
+        strcmp(config->loss_duplicates, "mask") == 0 || strcmp(config->loss_positives, "all") == 0;
     const int64_t most = wb_data_set_most_positives(data);
     return asked && most > 1 ? most : 0;
 }
@@ -102,12 +102,11 @@ static size_t step_bytes(const wb_trainer *t) {
     const int64_t own_slots = (t->slot_total + world - 1) / world;
     const int64_t n = own_slots * (B / t->slot_total + 1), group = t->shape.group;
     const wb_infonce loss = wb_loss_of(t);
-    const size_t keys = (size_t)(B * (1 + group)) * sizeof(uint64_t) +
-                        (t->shape.positives > 0
-                             ? wb_known_passages_bytes(B, n, group, t->shape.positives)
-                             : 0);
-    const size_t all = wb_float_bytes(B * (1 + group) * d) +
-                       (size_t)B * sizeof(wb_infonce_row) + keys + wb_infonce_bytes(&loss);
+    const size_t keys =
+        (size_t)(B * (1 + group)) * sizeof(uint64_t) +
+        (t->shape.positives > 0 ? wb_known_passages_bytes(B, n, group, t->shape.positives) : 0);
+    const size_t all = wb_float_bytes(B * (1 + group) * d) + (size_t)B * sizeof(wb_infonce_row) +
+                       keys + wb_infonce_bytes(&loss);
     const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
     return wb_batch_bytes(&t->shape, n) + all + mine + slack;

@@ -5,6 +5,7 @@
 #include "batch.h"
 #include "comm.h"
 #include "data_set.h"
+#include "infonce.h"
 #include "model.h"
 #include "optimizer.h"
 #include "options.h"
@@ -35,6 +36,9 @@ typedef struct wb_trainer {
  * zero. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_trainer_open(wb_trainer *trainer, const wb_config *config, wb_comm *comm);
 void wb_trainer_close(wb_trainer *trainer);
+
+/* Local. The loss as the configuration says. */
+wb_infonce wb_loss_of(const wb_trainer *trainer);
 
 /* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
 wb_status wb_trainer_log_plan(wb_trainer *trainer);

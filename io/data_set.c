@@ -6,6 +6,7 @@
 #include "qrels.h"
 #include "tevatron.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* Rows of queries.jsonl and corpus.jsonl that belong together. */
@@ -17,8 +18,9 @@ struct wb_data_set {
     bool is_beir;
     wb_tevatron tevatron;
     wb_text_file *queries, *corpus;
-    pair *pairs; /* [rows] */
-    int64_t rows, dropped;
+    pair *pairs;            /* [rows], those of one query together */
+    _Atomic uint64_t *keys; /* [rows], of the passages; 0: not read yet */
+    int64_t rows, dropped, most_positives;
 };
 
 static wb_status find(const wb_text_file *file, const char *what, const char *id, const char *path,
@@ -57,6 +59,31 @@ done:
     return status;
 }
 
+/* Rows [*begin, *end) are those of the row's query. */
+static void find_rows_of_query(const wb_data_set *set, int64_t row, int64_t *begin, int64_t *end) {
+    const int64_t query = set->pairs[row].query;
+    *begin = row;
+    *end = row + 1;
+    while (*begin > 0 && set->pairs[*begin - 1].query == query) {
+        --*begin;
+    }
+    while (*end < set->rows && set->pairs[*end].query == query) {
+        ++*end;
+    }
+}
+
+static wb_status count_positives(wb_data_set *set, const char *path) {
+    wb_status status = WB_OK;
+    for (int64_t begin = 0, end; begin < set->rows; begin = end) {
+        find_rows_of_query(set, begin, &begin, &end);
+        set->most_positives = end - begin > set->most_positives ? end - begin : set->most_positives;
+    }
+    set->keys = calloc((size_t)set->rows + 1, sizeof(*set->keys));
+    WB_CHECK(set->keys, WB_ERR_MEMORY, "%s: no memory for %lld keys", path, (long long)set->rows);
+done:
+    return status;
+}
+
 static wb_status open_beir(wb_data_set *set, const char *folder, const char *split) {
     wb_status status = WB_OK;
     wb_qrels qrels = {0};
@@ -70,6 +97,7 @@ static wb_status open_beir(wb_data_set *set, const char *folder, const char *spl
     WB_TRY(wb_text_file_open(&set->corpus, path));
     WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
     WB_TRY(join(set, &qrels, path));
+    WB_TRY(count_positives(set, path));
 done:
     wb_qrels_clear(&qrels);
     return status;
@@ -88,6 +116,7 @@ wb_status wb_data_set_open(wb_data_set **set, const char *path, const char *spli
         WB_TRY(wb_tevatron_open(&s->tevatron, path));
         s->rows = s->tevatron.rows;
         s->dropped = s->tevatron.dropped;
+        s->most_positives = s->tevatron.positives;
     }
     WB_CHECK(s->rows > 0, WB_ERR_INPUT, "%s: no row has a positive passage (%lld have none)", path,
              (long long)s->dropped);
@@ -104,6 +133,7 @@ void wb_data_set_close(wb_data_set *set) {
         wb_text_file_close(set->queries);
         wb_text_file_close(set->corpus);
         free(set->pairs);
+        free(set->keys);
         free(set);
     }
 }
@@ -114,6 +144,10 @@ int64_t wb_data_set_rows(const wb_data_set *set) {
 
 int64_t wb_data_set_negatives(const wb_data_set *set) {
     return set->is_beir ? 0 : set->tevatron.negatives;
+}
+
+int64_t wb_data_set_most_positives(const wb_data_set *set) {
+    return set->most_positives;
 }
 
 int64_t wb_data_set_dropped(const wb_data_set *set) {
@@ -147,6 +181,39 @@ wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, in
         if (keys) {
             keys[i] = wb_hash(texts[i].text, texts[i].bytes);
         }
+    }
+done:
+    return status;
+}
+
+/* Several threads may read one key at the same time: they store the same value. */
+static wb_status passage_key(const wb_data_set *set, int64_t row, uint64_t *key) {
+    wb_status status = WB_OK;
+    wb_text text = {0};
+    *key = atomic_load_explicit(&set->keys[row], memory_order_relaxed);
+    if (*key == 0) {
+        WB_TRY(wb_text_file_read(set->corpus, set->pairs[row].passage, &text));
+        *key = wb_hash(text.text, text.bytes);
+        atomic_store_explicit(&set->keys[row], *key, memory_order_relaxed);
+    }
+done:
+    wb_text_clear(&text);
+    return status;
+}
+
+wb_status wb_data_set_positive_keys(const wb_data_set *set, int64_t row, uint64_t *keys,
+                                    int64_t *count) {
+    wb_status status = WB_OK;
+    int64_t begin, end;
+    WB_ASSERT(row >= 0 && row < set->rows, "row %lld of %lld", (long long)row,
+              (long long)set->rows);
+    if (!set->is_beir) {
+        return wb_tevatron_positive_keys(&set->tevatron, row, keys, count);
+    }
+    find_rows_of_query(set, row, &begin, &end);
+    *count = end - begin;
+    for (int64_t i = begin; i < end; i++) {
+        WB_TRY(passage_key(set, i, &keys[i - begin]));
     }
 done:
     return status;

@@ -32,6 +32,18 @@ int64_t wb_data_set_negatives(const wb_data_set *set);
 /* Local. Lines or judgements left out because they have no positive. */
 int64_t wb_data_set_dropped(const wb_data_set *set);
 
+/* Local. The most positives that any row's query is known to have. */
+int64_t wb_data_set_most_positives(const wb_data_set *set);
+
+/* Local. Keys, as of wb_data_set_read, of all passages that the data knows to answer the query of a
+ * row, its own positive among them: in a BEIR folder those of the query's other rows, in a Tevatron
+ * file the line's positives. BEIR keys are remembered once they were read. Usable from several
+ * threads.
+ *   keys [wb_data_set_most_positives]   filled, *count of them
+ * Errors: WB_ERR_INPUT where the files are no longer what was checked; WB_ERR_MEMORY. */
+wb_status wb_data_set_positive_keys(const wb_data_set *set, int64_t row, uint64_t *keys,
+                                    int64_t *count);
+
 /* Local. Reads one row: texts[0] is the query, texts[1] the positive, texts[2 ..] the negatives;
  * keys[i] is wb_hash of texts[i].text, for duplicate masks. `draw`, an epoch number, chooses: the
  * positive is number (row + draw) mod n_positives; the negatives, put into a random order that

@@ -1,6 +1,7 @@
 /* Lines are checked once and parsed again whenever they are read. */
 #include "tevatron.h"
 
+#include "hash.h"
 #include "lines.h"
 #include "rng.h"
 #include "text_record.h"
@@ -131,6 +132,8 @@ static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scra
     }
     const int64_t negatives = (int64_t)json_array_size(from.arrays[NEGATIVES]);
     set->negatives = set->rows == 0 || negatives < set->negatives ? negatives : set->negatives;
+    const int64_t positives = (int64_t)json_array_size(from.arrays[POSITIVES]);
+    set->positives = positives > set->positives ? positives : set->positives;
     set->begins[set->rows] = lines->offset;
     set->ends[set->rows++] = lines->position;
 done:
@@ -220,23 +223,52 @@ done:
     return status;
 }
 
+/* Parses a row's line again; it must still have between 1 and set->positives positives. */
+static wb_status parse_row(const wb_tevatron *set, int64_t row, wb_text *text, char where[WB_WHERE],
+                           json_t **line, passages *from) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_text_record_parse(text, set->file, set->path, set->begins[row], set->ends[row], where,
+                                line));
+    WB_TRY(find_passages(*line, where, from));
+    const int64_t positives = (int64_t)json_array_size(from->arrays[POSITIVES]);
+    WB_CHECK(positives > 0 && positives <= set->positives && (!from->are_ids || set->corpus),
+             WB_ERR_INPUT, "%s: the line is no longer what was checked", where);
+done:
+    return status;
+}
+
 wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts) {
     wb_status status = WB_OK;
     json_t *line = NULL;
     passages from;
     char where[WB_WHERE];
-    WB_TRY(wb_text_record_parse(&texts[0], set->file, set->path, set->begins[row], set->ends[row],
-                                where, &line));
+    WB_TRY(parse_row(set, row, &texts[0], where, &line, &from));
     WB_TRY(wb_text_record(&texts[0], line, where));
-    WB_TRY(find_passages(line, where, &from));
     const size_t positives = json_array_size(from.arrays[POSITIVES]);
-    WB_CHECK(positives > 0 && (!from.are_ids || set->corpus), WB_ERR_INPUT,
-             "%s: the line is no longer what was checked", where);
     const size_t positive = ((size_t)row % positives + (size_t)draw % positives) % positives;
     WB_TRY(read_passage(set, &from, POSITIVES, positive, where, &texts[1]));
     WB_TRY(read_negatives(set, &from, row, draw, negatives, where, &texts[2]));
 done:
     json_decref(line);
+    return status;
+}
+
+wb_status wb_tevatron_positive_keys(const wb_tevatron *set, int64_t row, uint64_t *keys,
+                                    int64_t *count) {
+    wb_status status = WB_OK;
+    json_t *line = NULL;
+    passages from;
+    char where[WB_WHERE];
+    wb_text text = {0};
+    WB_TRY(parse_row(set, row, &text, where, &line, &from));
+    *count = (int64_t)json_array_size(from.arrays[POSITIVES]);
+    for (int64_t i = 0; i < *count; i++) {
+        WB_TRY(read_passage(set, &from, POSITIVES, (size_t)i, where, &text));
+        keys[i] = wb_hash(text.text, text.bytes);
+    }
+done:
+    json_decref(line);
+    wb_text_clear(&text);
     return status;
 }

@@ -13,6 +13,7 @@ typedef struct wb_tevatron {
     int64_t *begins, *ends; /* [rows], bytes of each row's line in the file */
     int64_t dropped;        /* lines without positives */
     int64_t negatives;      /* the fewest of any row */
+    int64_t positives;      /* the most of any row */
 } wb_tevatron;
 
 /* Local. Opens and checks a whole file. Errors: WB_ERR_INPUT with file:line; WB_ERR_MEMORY. */
@@ -22,5 +23,9 @@ void wb_tevatron_close(wb_tevatron *set);
 /* Local. As wb_data_set_read, without the keys. */
 wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts);
+
+/* Local. As wb_data_set_positive_keys. */
+wb_status wb_tevatron_positive_keys(const wb_tevatron *set, int64_t row, uint64_t *keys,
+                                    int64_t *count);
 
 #endif

@@ -17,7 +17,7 @@ static void gather_and_check(const int64_t *firsts, int64_t width) {
         mine[i] = (float)((firsts[rank] + i / width) * 10 + i % width);
     }
     all[total * width] = -7.0f;
-    expect_ok(wb_gather_rows(comm, all, mine, firsts, width));
+    expect_ok(wb_gather_rows(comm, all, mine, firsts, (size_t)width * sizeof(float)));
     for (int64_t i = 0; i < total * width; i++) {
         assert_true(all[i] == (float)(i / width * 10 + i % width));
     }

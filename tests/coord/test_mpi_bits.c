@@ -59,6 +59,14 @@ static void ten_steps_with_dropout_give_the_same_bits_on_any_number_of_ranks(voi
     check((const char *[]){"batch.size=13", "memory.chunk_tokens=30", "optimizer.lr=1e-3"}, 3);
 }
 
+static void terms_of_the_loss_give_the_same_bits_on_any_number_of_ranks(void **state) {
+    (void)state;
+    check((const char *[]){"data.split=many", "batch.size=40", "optimizer.lr=1e-3"}, 3);
+    check((const char *[]){"data.split=many", "batch.size=27", "optimizer.lr=1e-3",
+                           "loss.positives=all"},
+          4);
+}
+
 static void the_bits_do_not_depend_on_what_is_kept(void **state) {
     (void)state;
     const tiny_run run = tiny_make(comm, "kept");
@@ -79,6 +87,7 @@ int main(int argc, char **argv) {
     expect_ok(wb_io_init());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_steps_with_dropout_give_the_same_bits_on_any_number_of_ranks),
+        cmocka_unit_test(terms_of_the_loss_give_the_same_bits_on_any_number_of_ranks),
         cmocka_unit_test(the_bits_do_not_depend_on_what_is_kept),
         cmocka_unit_test(slots_without_rows_take_no_part),
     };

@@ -10,9 +10,64 @@
 
 static wb_comm *comm;
 
+/* What the loss is of a whole batch, masks found by comparing everything with everything. */
+typedef struct textbook {
+    plain_terms terms;
+    uint64_t *keys; /* [B (1 + group)], owned: queries, then passages */
+    int64_t *known; /* owned: firsts, then passages */
+} textbook;
+
+static void list_known(textbook *book, const wb_trainer *t, const wb_batch *batch) {
+    const int64_t B = batch->n, N = B * batch->group, most = t->shape.positives;
+    const uint64_t *const keys = book->keys + B;
+    book->known = calloc((size_t)(B + 1 + B * N), sizeof(*book->known));
+    int64_t *const firsts = book->known, *const known = firsts + B + 1;
+    for (int64_t i = 0; i < B; i++) {
+        firsts[i + 1] = firsts[i];
+        for (int64_t j = 0; j < N; j++) {
+            bool knows = false;
+            for (int64_t k = 0; k < batch->positive_counts[i]; k++) {
+                knows = knows || batch->positive_keys[i * most + k] == keys[j];
+            }
+            for (int64_t before = 0; before < j; before++) {
+                knows = knows && keys[before] != keys[j];
+            }
+            if (knows && keys[j] != keys[i * batch->group]) {
+                known[firsts[i + 1]++] = j;
+            }
+        }
+    }
+    book->terms.known_firsts = firsts;
+    book->terms.known = known;
+}
+
+static textbook write_textbook(const wb_trainer *t, const wb_batch *batch) {
+    const wb_config *config = t->config;
+    const int64_t B = batch->n, group = batch->group;
+    textbook book = {.terms = {.B = B,
+                               .group = group,
+                               .d = t->model.folder.spec.hidden,
+                               .tau = config->loss_temperature,
+                               .all_positives = strcmp(config->loss_positives, "all") == 0}};
+    book.keys = malloc((size_t)(B * (1 + group)) * sizeof(*book.keys));
+    for (int64_t i = 0; i < B * (1 + group); i++) {
+        const int64_t row = i / (1 + group), k = i % (1 + group);
+        book.keys[k == 0 ? row : B + row * group + k - 1] = batch->keys[i];
+    }
+    const bool masks = strcmp(config->loss_duplicates, "mask") == 0;
+    if (masks) {
+        book.terms.query_keys = book.keys;
+        book.terms.passage_keys = book.keys + B;
+    }
+    if (t->shape.positives > 0) {
+        list_known(&book, t, batch);
+    }
+    return book;
+}
+
 /* grads [total] owned by the caller. */
 static float *reference(wb_trainer *t, double *loss) {
-    const int64_t B = t->plan.size, group = t->shape.group, d = t->model.folder.spec.hidden;
+    const int64_t B = t->plan.size, d = t->model.folder.spec.hidden;
     const wb_pass pass = {
         .active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done};
     wb_arena *arena;
@@ -27,10 +82,13 @@ static float *reference(wb_trainer *t, double *loss) {
     float *grads = calloc((size_t)wb_encoder_table(t->model.encoder)->total, sizeof(*grads));
     expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
                                  batch.examples, &pass, arena));
-    *loss = plain_loss_of_floats(NULL, dreps, reps, B, group, d, t->config->loss_temperature);
+    const textbook book = write_textbook(t, &batch);
+    *loss = plain_loss_of_floats(NULL, dreps, reps, &book.terms);
     expect_ok(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape, dreps, arena));
     free(reps);
     free(dreps);
+    free(book.keys);
+    free(book.known);
     wb_arena_destroy(arena);
     return grads;
 }
@@ -38,7 +96,8 @@ static float *reference(wb_trainer *t, double *loss) {
 static void check_steps(const char *const *assignments, int count, const char *what) {
     const tiny_run run = tiny_make(comm, "step");
     char tevatron[700];
-    (void)snprintf(tevatron, sizeof(tevatron), "data.train=%s", run.tevatron);
+    const bool many = strcmp(assignments[0], "data.split=many") == 0;
+    (void)snprintf(tevatron, sizeof(tevatron), "data.train=%s", many ? run.many : run.tevatron);
     for (int hard = 0; hard < 2; hard++) {
         const char *all[16];
         int used = 0;
@@ -85,6 +144,18 @@ static void what_is_encoded_again_repeats_its_dropout(void **state) {
                 4, "nothing or little kept");
 }
 
+static void masks_and_positives_reach_across_ranks(void **state) {
+    (void)state;
+    check_steps((const char *[]){"data.split=many", "batch.size=40"}, 2, "masked");
+    check_steps((const char *[]){"data.split=many", "batch.size=40", "loss.positives=all"}, 3,
+                "all positives");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.duplicates=keep"}, 3,
+                "kept duplicates");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.duplicates=keep",
+                                 "loss.positives=all"},
+                4, "kept duplicates, all positives");
+}
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -129,6 +200,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_cache_equals_one_big_batch),
         cmocka_unit_test(what_is_encoded_again_repeats_its_dropout),
+        cmocka_unit_test(masks_and_positives_reach_across_ranks),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),

@@ -15,7 +15,7 @@
 enum { TINY_WORDS = 60, TINY_ROWS = 40 };
 
 typedef struct tiny_run {
-    char folder[512], model[640], beir[640], tevatron[640];
+    char folder[512], model[640], beir[640], tevatron[640], many[640];
 } tiny_run;
 
 static inline FILE *tiny_open(const char *folder, const char *name) {
@@ -107,6 +107,33 @@ static inline void tiny_write_data(const tiny_run *run) {
     (void)fclose(tevatron);
 }
 
+/* Queries with several positives that others have too: the split `many` of the BEIR folder, and a
+ * Tevatron file whose negatives are again others' positives. */
+static inline void tiny_write_many(const tiny_run *run) {
+    enum { QUERIES = TINY_ROWS / 2 };
+    FILE *qrels = tiny_open(run->beir, "qrels/many.tsv");
+    FILE *tevatron = tiny_open(run->folder, "many.jsonl");
+    static const char *const lists[] = {", \"positive_passages\": [",
+                                        "], \"negative_passages\": ["};
+    (void)fputs("query-id\tcorpus-id\tscore\n", qrels);
+    for (uint32_t i = 0; i < TINY_ROWS; i++) {
+        (void)fprintf(qrels, "q%u\td%u\t1\n", i / 2, (i / 2 + i % 2) % QUERIES);
+        (void)fprintf(tevatron, "{\"query_id\": \"q%u\", \"query\": \"", i);
+        tiny_write_words(tevatron, i % QUERIES, 3);
+        (void)fputs("\"", tevatron);
+        for (uint32_t k = 0; k < 4; k++) {
+            const uint32_t text = (i + k) % QUERIES;
+            (void)fprintf(tevatron, "%s{\"docid\": \"t%u\", \"text\": \"",
+                          k % 2 == 0 ? lists[k / 2] : ", ", text);
+            tiny_write_words(tevatron, text + 100, 2 + (int)(text % 20));
+            (void)fputs("\"}", tevatron);
+        }
+        (void)fputs("]}\n", tevatron);
+    }
+    (void)fclose(qrels);
+    (void)fclose(tevatron);
+}
+
 /* Collective. Rank 0 writes; the others wait. `name` keeps tests apart that run at the same time.
  */
 static inline tiny_run tiny_make(wb_comm *comm, const char *name) {
@@ -117,6 +144,7 @@ static inline tiny_run tiny_make(wb_comm *comm, const char *name) {
     (void)snprintf(run.model, sizeof(run.model), "%s/model", run.folder);
     (void)snprintf(run.beir, sizeof(run.beir), "%s/beir", run.folder);
     (void)snprintf(run.tevatron, sizeof(run.tevatron), "%s/tevatron.jsonl", run.folder);
+    (void)snprintf(run.many, sizeof(run.many), "%s/many.jsonl", run.folder);
     (void)snprintf(qrels, sizeof(qrels), "%s/qrels", run.beir);
     if (wb_comm_rank(comm) == 0) {
         expect_ok(wb_folder_remove(run.folder));
@@ -124,6 +152,7 @@ static inline tiny_run tiny_make(wb_comm *comm, const char *name) {
         expect_ok(wb_folder_make(qrels));
         tiny_write_model(&run);
         tiny_write_data(&run);
+        tiny_write_many(&run);
     }
     expect_ok(wb_agree(comm, WB_OK));
     return run;

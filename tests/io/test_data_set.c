@@ -84,6 +84,29 @@ static void a_beir_folder_has_a_row_for_each_relevant_judgement(void **state) {
     wb_data_set_close(set);
 }
 
+static void a_beir_query_knows_the_passages_of_all_its_rows(void **state) {
+    (void)state;
+    wb_data_set *set;
+    uint64_t keys[2];
+    int64_t count;
+    write_text(FOLDER "/qrels/known.tsv", "query-id\tcorpus-id\tscore\nq2\td1\t1\nq1\t3\t1\n"
+                                          "q2\td2\t2\nq1\td2\t-1\n");
+    must(wb_data_set_open(&set, FOLDER, "known"));
+    assert_int_equal(wb_data_set_most_positives(set), 2);
+    for (int again = 0; again < 2; again++) {
+        for (int64_t i = 0; i < 2; i++) {
+            must(wb_data_set_positive_keys(set, i, keys, &count));
+            assert_int_equal(count, 2);
+            assert_true(keys[0] == wb_hash("T one", 5));
+            assert_true(keys[1] == wb_hash("two", 3));
+        }
+        must(wb_data_set_positive_keys(set, 2, keys, &count));
+        assert_int_equal(count, 1);
+        assert_true(keys[0] == wb_hash("three", 5));
+    }
+    wb_data_set_close(set);
+}
+
 static void judgements_of_unknown_ids_are_refused_with_their_line(void **state) {
     (void)state;
     static const char head[] = "query-id\tcorpus-id\tscore\n";
@@ -136,6 +159,23 @@ static void a_legacy_tevatron_file_has_a_row_for_each_line_with_positives(void *
     assert_non_null(strstr(wb_error_message(), "4 negatives wanted, 3 are there"));
     wb_error_clear();
     clear(&r);
+    wb_data_set_close(set);
+}
+
+static void a_tevatron_query_knows_the_positives_of_its_line(void **state) {
+    (void)state;
+    wb_data_set *set;
+    uint64_t keys[2];
+    int64_t count;
+    write_text(LINES, legacy);
+    must(wb_data_set_open(&set, LINES, NULL));
+    assert_int_equal(wb_data_set_most_positives(set), 2);
+    must(wb_data_set_positive_keys(set, 0, keys, &count));
+    assert_int_equal(count, 2);
+    assert_true(keys[0] == wb_hash("t P0", 4));
+    assert_true(keys[1] == wb_hash("P1", 2));
+    must(wb_data_set_positive_keys(set, 1, keys, &count));
+    assert_int_equal(count, 1);
     wb_data_set_close(set);
 }
 
@@ -260,6 +300,8 @@ static void wrong_tevatron_lines_are_refused_with_their_place(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_beir_folder_has_a_row_for_each_relevant_judgement),
+        cmocka_unit_test(a_beir_query_knows_the_passages_of_all_its_rows),
+        cmocka_unit_test(a_tevatron_query_knows_the_positives_of_its_line),
         cmocka_unit_test(judgements_of_unknown_ids_are_refused_with_their_line),
         cmocka_unit_test(a_legacy_tevatron_file_has_a_row_for_each_line_with_positives),
         cmocka_unit_test(draws_cycle_through_the_negatives),

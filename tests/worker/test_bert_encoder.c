@@ -72,11 +72,11 @@ static void close_tiny(tiny *t) {
 /* grads [total] owned by the caller; everything in chunks of `chunk` sequences, tapes dropped: the
  * cached gradient, with the second encoding in full. */
 static float *cached_gradient(tiny *t, const wb_pass *pass, int64_t chunk, double *loss_value) {
-    const int64_t d = t->spec.hidden, B = t->batch, N = B * t->group;
+    const int64_t d = t->spec.hidden, B = t->batch;
     float *reps = malloc((size_t)(t->n * d) * sizeof(*reps));
     float *dreps = malloc((size_t)(t->n * d) * sizeof(*dreps));
     float *grads = calloc((size_t)wb_encoder_table(t->encoder)->total, sizeof(*grads));
-    float losses[16], lse[16];
+    wb_infonce_row rows[16];
     for (int64_t i = 0; i < t->n; i += chunk) {
         const wb_packed part = wb_packed_slice(&t->packed, i, i + chunk < t->n ? chunk : t->n - i);
         expect_ok(wb_encoder_forward(t->encoder, reps + i * d, NULL, t->params, &part,
@@ -84,12 +84,12 @@ static float *cached_gradient(tiny *t, const wb_pass *pass, int64_t chunk, doubl
     }
     const wb_infonce loss = {
         .batch = B, .group = t->group, .width = d, .temperature = t->temperature};
-    expect_ok(wb_infonce_queries(losses, lse, dreps, reps, reps + B * d, 0, B, &loss, t->arena));
-    expect_ok(
-        wb_infonce_passages(dreps + B * d, reps + B * d, reps, lse, losses, 0, N, &loss, t->arena));
+    const wb_infonce_batch all = {.q = reps, .p = reps + B * d};
+    expect_ok(wb_infonce_rows(rows, dreps, dreps + B * d, &all, 0, B, &loss, t->arena));
+    expect_ok(wb_infonce_columns(dreps, dreps + B * d, rows, &all, 0, B, &loss, t->arena));
     *loss_value = 0.0;
     for (int64_t i = 0; i < B; i++) {
-        *loss_value += (double)losses[i] / (double)B;
+        *loss_value += (double)rows[i].loss / (double)B;
     }
     for (int64_t i = 0; i < t->n; i += chunk) {
         const wb_packed part = wb_packed_slice(&t->packed, i, i + chunk < t->n ? chunk : t->n - i);

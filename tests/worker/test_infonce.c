@@ -13,13 +13,22 @@ enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
 typedef struct batch {
     wb_infonce loss;
+    wb_infonce_batch all;
     int64_t N;
-    double most;         /* largest score there can be */
-    float *reps;         /* [B (1 + group), d], queries first */
-    float *dreps;        /* likewise, of the walks */
-    float *losses, *lse; /* [B] */
+    double most;          /* largest score there can be */
+    float *reps;          /* [B (1 + group), d], queries first */
+    float *dreps;         /* likewise, of the walks */
+    wb_infonce_row *rows; /* [B] */
+    uint64_t *keys;       /* [B + N], of queries, then passages */
+    int64_t *known;       /* [B + 1] firsts, then [B] passages at most */
     wb_arena *arena;
 } batch;
+
+static uint64_t random_below(uint64_t bound, uint32_t what, int64_t i) {
+    const wb_rng_key key = {
+        .seed = test_seed(), .example = (uint32_t)i, .site = wb_rng_site(WB_RNG_TEST, what)};
+    return wb_rng_below(bound, key, 0);
+}
 
 /* Unit rows of length `length`. */
 static batch draw(int64_t B, int64_t group, int64_t d, double temperature, float length) {
@@ -29,8 +38,10 @@ static batch draw(int64_t B, int64_t group, int64_t d, double temperature, float
     const int64_t rows = B + b.N;
     b.reps = malloc((size_t)(rows * d) * sizeof(float));
     b.dreps = malloc((size_t)(rows * d) * sizeof(float));
-    b.losses = malloc((size_t)B * sizeof(float));
-    b.lse = malloc((size_t)B * sizeof(float));
+    b.rows = malloc((size_t)B * sizeof(*b.rows));
+    b.keys = malloc((size_t)rows * sizeof(*b.keys));
+    b.known = malloc((size_t)(2 * B + 1) * sizeof(*b.known));
+    b.all = (wb_infonce_batch){.q = b.reps, .p = b.reps + B * d};
     for (int64_t i = 0; i < rows; i++) {
         float *row = b.reps + i * d, squares = 0.0f;
         for (int64_t k = 0; k < d; k++) {
@@ -47,45 +58,93 @@ static batch draw(int64_t B, int64_t group, int64_t d, double temperature, float
     return b;
 }
 
+/* Every text stands `times` times in the batch or so. */
+static void repeat_texts(batch *b, int64_t times) {
+    const int64_t B = b->loss.batch;
+    for (int64_t i = 0; i < B + b->N; i++) {
+        b->keys[i] = random_below((uint64_t)((B + b->N) / times + 1), 1, i);
+    }
+    b->all.query_keys = b->keys;
+    b->all.passage_keys = b->keys + B;
+}
+
+/* Every third query knows a passage that is not its own and has another text. */
+static void know_more(batch *b) {
+    const int64_t B = b->loss.batch;
+    int64_t *const firsts = b->known, *const known = b->known + B + 1;
+    firsts[0] = 0;
+    for (int64_t i = 0; i < B; i++) {
+        const int64_t passage = (int64_t)random_below((uint64_t)b->N, 2, i);
+        const uint64_t *keys = b->all.passage_keys;
+        const bool is_own =
+            passage == i * b->loss.group || (keys && keys[passage] == keys[i * b->loss.group]);
+        firsts[i + 1] = firsts[i];
+        if (i % 3 == 0 && !is_own) {
+            known[firsts[i + 1]++] = passage;
+        }
+    }
+    b->all.known_firsts = firsts;
+    b->all.known = known;
+}
+
 static void clear(batch *b) {
     free(b->reps);
     free(b->dreps);
-    free(b->losses);
-    free(b->lse);
+    free(b->rows);
+    free(b->keys);
+    free(b->known);
     wb_arena_destroy(b->arena);
 }
 
 /* Both walks, as `ranks` ranks would share them. */
 static void walk(batch *b, int64_t ranks) {
     const int64_t B = b->loss.batch, d = b->loss.width, group = b->loss.group;
-    const float *q = b->reps, *p = b->reps + B * d;
+    float *dq = b->dreps, *dp = b->dreps + B * d;
     for (int64_t r = 0; r < ranks; r++) {
         const int64_t first = B * r / ranks, n = B * (r + 1) / ranks - first;
-        expect_ok(wb_infonce_queries(b->losses + first, b->lse + first, b->dreps + first * d,
-                                     q + first * d, p, first, n, &b->loss, b->arena));
+        expect_ok(wb_infonce_rows(b->rows + first, dq + first * d, dp + first * group * d, &b->all,
+                                  first, n, &b->loss, b->arena));
     }
     for (int64_t r = 0; r < ranks; r++) {
-        const int64_t first = B * r / ranks * group, end = B * (r + 1) / ranks * group;
-        expect_ok(wb_infonce_passages(b->dreps + (B + first) * d, p + first * d, q, b->lse,
-                                      b->losses, first, end - first, &b->loss, b->arena));
+        const int64_t first = B * r / ranks, n = B * (r + 1) / ranks - first;
+        expect_ok(wb_infonce_columns(dq + first * d, dp + first * group * d, b->rows, &b->all,
+                                     first, n, &b->loss, b->arena));
     }
     assert_int_equal(wb_arena_mark(b->arena), 0);
 }
 
+static plain_terms terms_of(const batch *b) {
+    const wb_infonce *l = &b->loss;
+    return (plain_terms){.B = l->batch,
+                         .group = l->group,
+                         .d = l->width,
+                         .tau = l->temperature,
+                         .margin = l->margin,
+                         .all_positives = l->all_positives,
+                         .symmetric = l->symmetric,
+                         .query_query = l->query_query,
+                         .passage_passage = l->passage_passage,
+                         .query_keys = b->all.query_keys,
+                         .passage_keys = b->all.passage_keys,
+                         .known_firsts = b->all.known_firsts,
+                         .known = b->all.known};
+}
+
 static void expect_plain(const batch *b, double tolerance, const char *what) {
     const int64_t B = b->loss.batch, d = b->loss.width, N = b->N;
+    const plain_terms terms = terms_of(b);
     double *losses = malloc((size_t)B * sizeof(*losses));
     float *wanted = malloc((size_t)((B + N) * d) * sizeof(*wanted));
-    (void)plain_loss_of_floats(losses, wanted, b->reps, B, b->loss.group, d, b->loss.temperature);
+    (void)plain_loss_of_floats(losses, wanted, b->reps, &terms);
     for (int64_t i = 0; i < B; i++) {
-        /* a small loss is the difference of two large scores, whose rounding stays */
-        if (!(fabs((double)b->losses[i] - losses[i]) <= 1e-6 * (losses[i] + b->most))) {
+        /* a small loss hangs on the difference of two large scores, whose rounding stays */
+        if (!(fabs((double)b->rows[i].loss - losses[i]) <= 1e-6 * (losses[i] + b->most))) {
             fail_msg("%s: loss of query %lld is %.9g, wanted %.9g", what, (long long)i,
-                     (double)b->losses[i], losses[i]);
+                     (double)b->rows[i].loss, losses[i]);
         }
     }
-    expect_relative(b->dreps, wanted, B * d, tolerance, "dq");
-    expect_relative(b->dreps + B * d, wanted + B * d, N * d, tolerance, "dp");
+    expect_relative(b->dreps, wanted, B * d, tolerance, what);
+    expect_relative(b->dreps + B * d, wanted + B * d, N * d, tolerance, what);
     free(losses);
     free(wanted);
 }
@@ -110,7 +169,9 @@ static void a_share_of_the_batch_gives_the_rows_of_the_whole(void **state) {
         walk(&shared, ranks);
         /* the contract between layouts, DESIGN section 3 */
         expect_relative(shared.dreps, whole.dreps, 130 * 4 * 24, 1e-6, "gradients of shares");
-        expect_close(shared.losses, whole.losses, 130, 1e-5, "losses of shares");
+        for (int i = 0; i < 130; i++) {
+            expect_close(&shared.rows[i].loss, &whole.rows[i].loss, 1, 1e-5, "losses of shares");
+        }
     }
     clear(&whole);
     clear(&shared);
@@ -134,15 +195,16 @@ static void a_batch_where_every_score_is_equal_loses_the_logarithm_of_its_size(v
     batch b = draw(65, 4, 12, 0.05, 0.0f);
     walk(&b, 1);
     for (int i = 0; i < 65; i++) {
-        assert_true(fabs((double)b.losses[i] - log(260.0)) < 1e-5);
+        assert_true(fabs((double)b.rows[i].loss - log(260.0)) < 1e-5);
     }
     clear(&b);
 }
 
-static void gradients_equal_central_differences(void **state) {
-    (void)state;
+static void check_differences(void (*change)(batch *)) {
     enum { B = 9, GROUP = 2, D = 5, COUNT = B * (1 + GROUP) * D };
     batch b = draw(B, GROUP, D, 0.2, 1.0f);
+    change(&b);
+    const plain_terms terms = terms_of(&b);
     double reps[COUNT];
     walk(&b, 3);
     for (int i = 0; i < COUNT; i++) {
@@ -151,14 +213,87 @@ static void gradients_equal_central_differences(void **state) {
     for (int i = 0; i < COUNT; i++) {
         const double at = reps[i], h = 1e-5;
         reps[i] = at + h;
-        const double above = plain_loss(NULL, NULL, reps, B, GROUP, D, 0.2);
+        const double above = plain_loss(NULL, NULL, reps, &terms);
         reps[i] = at - h;
-        const double below = plain_loss(NULL, NULL, reps, B, GROUP, D, 0.2);
+        const double below = plain_loss(NULL, NULL, reps, &terms);
         reps[i] = at;
         const double wanted = (above - below) / (2.0 * h);
         if (!(fabs((double)b.dreps[i] - wanted) < 1e-6)) { /* single precision of values below 1 */
             fail_msg("gradient [%d] is %.9g, difference %.9g", i, (double)b.dreps[i], wanted);
         }
+    }
+    clear(&b);
+}
+
+static void leave_plain(batch *b) {
+    (void)b;
+}
+
+static void mask(batch *b) {
+    repeat_texts(b, 2);
+    know_more(b);
+}
+
+static void take_all_positives(batch *b) {
+    mask(b);
+    b->loss.all_positives = true;
+}
+
+static void compare_all(batch *b) {
+    mask(b);
+    b->loss.margin = 0.1;
+    b->loss.symmetric = b->loss.query_query = b->loss.passage_passage = true;
+}
+
+static void gradients_equal_central_differences(void **state) {
+    (void)state;
+    check_differences(leave_plain);
+    check_differences(mask);
+    check_differences(take_all_positives);
+    check_differences(compare_all);
+}
+
+/* Every combination of terms, with and without masks, at both sides of the tiles' borders. */
+static void every_combination_of_terms_equals_the_plain_loss(void **state) {
+    (void)state;
+    enum { TERMS = 5, MASKS = 4 };
+    for (int bits = 0; bits < MASKS << TERMS; bits++) {
+        const int64_t B = (const int64_t[]){5, 67, 63, 130}[bits * 7 % 4];
+        batch b = draw(B, 1 + bits % 3, 9, 0.1, 1.0f);
+        char what[64];
+        (void)snprintf(what, sizeof(what), "terms %x, batch of %lld", (unsigned)bits, (long long)B);
+        b.loss.margin = bits & 1 ? 0.2 : 0.0;
+        b.loss.symmetric = bits & 2;
+        b.loss.query_query = bits & 4;
+        b.loss.passage_passage = bits & 8;
+        b.loss.all_positives = bits & 16;
+        if (bits & 32) {
+            repeat_texts(&b, bits & 1 ? 2 : 6);
+        }
+        if (bits & 64) {
+            know_more(&b);
+        }
+        walk(&b, 1 + bits % 4);
+        expect_plain(&b, 1e-5, what); /* the exactness contract, DESIGN 3 */
+        clear(&b);
+    }
+}
+
+static void a_query_without_candidates_has_no_loss_and_no_gradient(void **state) {
+    (void)state;
+    batch b = draw(70, 2, 9, 0.05, 1.0f);
+    for (int64_t i = 0; i < 70 + b.N; i++) {
+        b.keys[i] = 1;
+    }
+    b.all.query_keys = b.keys;
+    b.all.passage_keys = b.keys + 70;
+    b.loss.symmetric = b.loss.query_query = b.loss.passage_passage = true;
+    walk(&b, 3);
+    for (int64_t i = 0; i < (70 + b.N) * 9; i++) {
+        assert_true(b.dreps[i] == 0.0f);
+    }
+    for (int64_t i = 0; i < 70; i++) {
+        assert_true(b.rows[i].loss == 0.0f);
     }
     clear(&b);
 }
@@ -171,13 +306,13 @@ static void input_that_is_not_finite_is_refused_with_the_number_of_the_query(voi
         float *q = b.reps, *p = b.reps + 70 * 3;
         q[67 * 3 + 1] = wrong[i];
         expect_error(
-            wb_infonce_queries(b.losses, b.lse, b.dreps, q + 60 * 3, p, 60, 10, &b.loss, b.arena),
+            wb_infonce_rows(b.rows, b.dreps, b.dreps + 70 * 3, &b.all, 60, 10, &b.loss, b.arena),
             WB_ERR_NUMERIC, "the loss of query 67 of the batch");
         q[67 * 3 + 1] = 0.0f;
         p[139 * 3] = isinf(wrong[i]) ? NAN : wrong[i]; /* the last passage, of nobody here */
         if (isnan(p[139 * 3])) {
             expect_error(
-                wb_infonce_queries(b.losses, b.lse, b.dreps, q, p, 0, 10, &b.loss, b.arena),
+                wb_infonce_rows(b.rows, b.dreps, b.dreps + 70 * 3, &b.all, 0, 10, &b.loss, b.arena),
                 WB_ERR_NUMERIC, "the loss of query 0 of the batch");
         }
         assert_int_equal(wb_arena_mark(b.arena), 0);
@@ -190,11 +325,9 @@ static void an_arena_without_room_for_a_tile_is_an_error(void **state) {
     batch b = draw(4, 1, 3, 0.05, 1.0f);
     wb_arena *small;
     expect_ok(wb_arena_create(&small, "small", 1024));
-    expect_error(
-        wb_infonce_queries(b.losses, b.lse, b.dreps, b.reps, b.reps + 12, 0, 4, &b.loss, small),
-        WB_ERR_MEMORY, "the small arena");
-    expect_error(wb_infonce_passages(b.dreps + 12, b.reps + 12, b.reps, b.lse, b.losses, 0, 4,
-                                     &b.loss, small),
+    expect_error(wb_infonce_rows(b.rows, b.dreps, b.dreps + 12, &b.all, 0, 4, &b.loss, small),
+                 WB_ERR_MEMORY, "the small arena");
+    expect_error(wb_infonce_columns(b.dreps, b.dreps + 12, b.rows, &b.all, 0, 4, &b.loss, small),
                  WB_ERR_MEMORY, "the small arena");
     wb_arena_destroy(small);
     clear(&b);
@@ -207,6 +340,8 @@ int main(void) {
         cmocka_unit_test(scores_beyond_the_range_of_exp_do_not_overflow),
         cmocka_unit_test(a_batch_where_every_score_is_equal_loses_the_logarithm_of_its_size),
         cmocka_unit_test(gradients_equal_central_differences),
+        cmocka_unit_test(every_combination_of_terms_equals_the_plain_loss),
+        cmocka_unit_test(a_query_without_candidates_has_no_loss_and_no_gradient),
         cmocka_unit_test(input_that_is_not_finite_is_refused_with_the_number_of_the_query),
         cmocka_unit_test(an_arena_without_room_for_a_tile_is_an_error),
     };
