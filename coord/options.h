@@ -54,6 +54,14 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     COUNT(batch_epochs, "batch.epochs", 1, 1, 100000, FREE, "passes over the training rows")       \
     REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
          "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
+    REAL(loss_margin, "loss.margin", 0, 0, 1e6, FIXED,                                             \
+         "taken from a positive's similarity before the temperature")                              \
+    CHOICE(loss_symmetric, "loss.symmetric", "false", "false|true", FIXED,                         \
+           "the mean of two softmaxes: query over passages, and its positive over queries")        \
+    CHOICE(loss_query_query, "loss.query_query", "false", "false|true", FIXED,                     \
+           "other queries stand among a query's negatives")                                        \
+    CHOICE(loss_passage_passage, "loss.passage_passage", "false", "false|true", FIXED,             \
+           "its positive against the query's negatives, in the same softmax")                      \
     CHOICE(loss_duplicates, "loss.duplicates", "mask", "mask|keep", FIXED,                         \
            "passages of the batch with the text of a query's positive: left out, or negatives")    \
     CHOICE(loss_positives, "loss.positives", "one", "one|all", FIXED,                              \

@@ -87,12 +87,20 @@ static int64_t slots_of(const wb_config *config, int world) {
     return slots;
 }
 
+static bool is_on(const char *choice) {
+    return strcmp(choice, "true") == 0;
+}
+
 wb_infonce wb_loss_of(const wb_trainer *t) {
     const wb_config *config = t->config;
     return (wb_infonce){.batch = config->batch_size,
                         .group = t->shape.group,
                         .width = t->model.folder.spec.hidden,
                         .temperature = config->loss_temperature,
+                        .margin = config->loss_margin,
+                        .symmetric = is_on(config->loss_symmetric),
+                        .query_query = is_on(config->loss_query_query),
+                        .passage_passage = is_on(config->loss_passage_passage),
                         .all_positives = strcmp(config->loss_positives, "all") == 0};
 }
 

@@ -48,6 +48,10 @@ static textbook write_textbook(const wb_trainer *t, const wb_batch *batch) {
                                .group = group,
                                .d = t->model.folder.spec.hidden,
                                .tau = config->loss_temperature,
+                               .margin = config->loss_margin,
+                               .symmetric = strcmp(config->loss_symmetric, "true") == 0,
+                               .query_query = strcmp(config->loss_query_query, "true") == 0,
+                               .passage_passage = strcmp(config->loss_passage_passage, "true") == 0,
                                .all_positives = strcmp(config->loss_positives, "all") == 0}};
     book.keys = malloc((size_t)(B * (1 + group)) * sizeof(*book.keys));
     for (int64_t i = 0; i < B * (1 + group); i++) {
@@ -156,6 +160,22 @@ static void masks_and_positives_reach_across_ranks(void **state) {
                 4, "kept duplicates, all positives");
 }
 
+static void every_term_of_the_loss_reaches_across_ranks(void **state) {
+    (void)state;
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.margin=0.2"}, 3,
+                "margin");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.symmetric=true"}, 3,
+                "symmetric");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.query_query=true"}, 3,
+                "queries against queries");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.passage_passage=true"},
+                3, "passages against passages");
+    check_steps((const char *[]){"data.split=many", "batch.size=40", "loss.margin=0.1",
+                                 "loss.symmetric=true", "loss.query_query=true",
+                                 "loss.passage_passage=true", "loss.positives=all"},
+                7, "all terms");
+}
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -201,6 +221,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(gradient_cache_equals_one_big_batch),
         cmocka_unit_test(what_is_encoded_again_repeats_its_dropout),
         cmocka_unit_test(masks_and_positives_reach_across_ranks),
+        cmocka_unit_test(every_term_of_the_loss_reaches_across_ranks),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),
