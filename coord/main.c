@@ -110,9 +110,18 @@ static int run_command(const wb_command *command, int argc, char **argv) {
     return code;
 }
 
+/* Ends a program that cannot begin: the kept message once, though every rank comes here. */
+static int refuse(wb_status status, int argc, char **argv) {
+    wb_comm *comm = NULL;
+    const int rank = wb_comm_create(&comm, &argc, &argv) == WB_OK ? wb_comm_rank(comm) : 0;
+    const int code = report(status, rank);
+    wb_comm_destroy(comm);
+    return code;
+}
+
 int main(int argc, char **argv) {
     if (wb_machine_check() != WB_OK) {
-        return report(WB_ERR_USAGE, 0);
+        return refuse(WB_ERR_USAGE, argc, argv);
     }
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(argc < 2 ? stderr : stdout);
@@ -124,8 +133,9 @@ int main(int argc, char **argv) {
     }
     const wb_command *command = find_command(argv[1]);
     if (!command) {
-        (void)WB_ERROR(WB_ERR_USAGE, "unknown command %.100s; --help lists the commands", argv[1]);
-        return report(WB_ERR_USAGE, 0);
+        return refuse(
+            WB_ERROR(WB_ERR_USAGE, "unknown command %.100s; --help lists the commands", argv[1]),
+            argc, argv);
     }
     if (has_flag(argc - 1, argv + 1, "--help")) {
         print_command_help(command);
