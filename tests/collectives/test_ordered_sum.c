@@ -6,11 +6,14 @@
 static wb_comm *comm;
 static int rank, world;
 
-/* Value i of a slot's array: sums of these are rounded at every addition. */
+/* Value i of a slot's array: sums of these are rounded at every addition. Rounded itself, lest the
+ * compiler fuse its product with an addition. */
 static float value_of(int64_t slot, int64_t i) {
     const wb_rng_key key = {
         .seed = 3, .example = (uint32_t)slot, .site = wb_rng_site(WB_RNG_TEST, 0)};
-    return wb_rng_normal(key, (uint32_t)i) * (slot % 3 == 0 ? 1000.0f : 0.001f);
+    const volatile float value =
+        wb_rng_normal(key, (uint32_t)i) * (slot % 3 == 0 ? 1000.0f : 0.001f);
+    return value;
 }
 
 /* Element i of the sum over slots [first, first + count), as the tree adds; *found: any has rows.
