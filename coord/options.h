@@ -67,6 +67,10 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     CHOICE(loss_positives, "loss.positives", "one", "one|all", FIXED,                              \
            "a query's other known positives in the batch: left out (unless duplicates are kept), " \
            "or positives too: the mean over all of them of -log softmax")                          \
+    TEXT(loss_widths, "loss.widths", "", FIXED,                                                    \
+         "Matryoshka: widths that the loss is taken at, as 256,128,64; empty: the whole width")    \
+    TEXT(loss_width_weights, "loss.width_weights", "", FIXED,                                      \
+         "what the loss at each of them counts, as 1,1,0.5; empty: 1 each")                        \
     CHOICE(optimizer_name, "optimizer.name", "adamw", "adamw|sgd", FIXED, "update rule")           \
     REAL(optimizer_lr, "optimizer.lr", 2e-5, 0, 100, FIXED, "peak learning rate")                  \
     REAL(optimizer_weight_decay, "optimizer.weight_decay", 0.01, 0, 10, FIXED,                     \

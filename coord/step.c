@@ -13,6 +13,7 @@
 #include "exchange.h"
 #include "infonce.h"
 #include "known_passages.h"
+#include "matryoshka.h"
 #include "units.h"
 
 #include <math.h>
@@ -25,6 +26,7 @@ typedef struct slot {
     wb_tape **tapes; /* [chunks kept] */
     float *reps;     /* [n (1 + group), d], its queries, then their passages */
     float *dreps;    /* likewise: the cached gradients */
+    float *dnarrow;  /* likewise, of the first components only; NULL without loss.widths */
 } slot;
 
 typedef struct step {
@@ -42,6 +44,8 @@ typedef struct step {
     float *passages;         /* [B group, d], of all ranks */
     uint64_t *query_keys;    /* [B], of all ranks, where the loss asks for them */
     uint64_t *passage_keys;  /* [B group] */
+    float *narrow;           /* [B (1 + group), d], first components of queries and passages */
+    float *norms;            /* [B (1 + group)], theirs */
     wb_infonce_batch all;    /* the loss's view of these */
     wb_infonce_row *rows;    /* [B], of all ranks */
 } step;
@@ -79,6 +83,10 @@ static wb_status take_tables(step *s) {
     }
     WB_TRY(wb_arena_floats(t->step_arena, s->B * s->d, &s->queries));
     WB_TRY(wb_arena_floats(t->step_arena, s->B * s->group * s->d, &s->passages));
+    if (t->widths.count > 0) {
+        WB_TRY(wb_arena_floats(t->step_arena, s->B * (1 + s->group) * s->d, &s->narrow));
+        WB_TRY(wb_arena_floats(t->step_arena, s->B * (1 + s->group), &s->norms));
+    }
     WB_TRY(wb_arena_take(t->step_arena, (size_t)s->B * sizeof(uint64_t), &taken));
     s->query_keys = taken;
     WB_TRY(wb_arena_take(t->step_arena, (size_t)(s->B * s->group) * sizeof(uint64_t), &taken));
@@ -104,6 +112,9 @@ static wb_status read_slots(step *s) {
                              first, n, t->step_arena));
         WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->reps));
         WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->dreps));
+        if (t->widths.count > 0) {
+            WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->dnarrow));
+        }
     }
 done:
     return status;
@@ -229,45 +240,90 @@ done:
     return status;
 }
 
-static wb_status contrast_rows(step *s) {
+static float *gradients_of(const slot *own) {
+    return own->dnarrow ? own->dnarrow : own->dreps;
+}
+
+static wb_status contrast_rows(step *s, const wb_infonce *loss) {
     wb_status status = WB_OK;
-    const wb_infonce loss = wb_loss_of(s->t);
     for (int64_t i = 0; i < s->slot_count; i++) {
         const wb_batch *batch = &s->slots[i].batch;
-        float *dreps = s->slots[i].dreps;
-        WB_TRY(wb_infonce_rows(s->rows + batch->first, dreps, dreps + batch->n * s->d, &s->all,
-                               batch->first, batch->n, &loss, s->t->step_arena));
+        float *dq = gradients_of(&s->slots[i]);
+        WB_TRY(wb_infonce_rows(s->rows + batch->first, dq, dq + batch->n * loss->width, &s->all,
+                               batch->first, batch->n, loss, s->t->step_arena));
     }
 done:
     return status;
 }
 
-static wb_status contrast_columns(step *s) {
+static wb_status contrast_columns(step *s, const wb_infonce *loss) {
     wb_status status = WB_OK;
-    const wb_infonce loss = wb_loss_of(s->t);
     for (int64_t i = 0; i < s->slot_count; i++) {
         const wb_batch *batch = &s->slots[i].batch;
-        float *dreps = s->slots[i].dreps;
-        WB_TRY(wb_infonce_columns(dreps, dreps + batch->n * s->d, s->rows, &s->all, batch->first,
-                                  batch->n, &loss, s->t->step_arena));
+        float *dq = gradients_of(&s->slots[i]);
+        WB_TRY(wb_infonce_columns(dq, dq + batch->n * loss->width, s->rows, &s->all, batch->first,
+                                  batch->n, loss, s->t->step_arena));
     }
 done:
     return status;
 }
 
-/* The loss is added up in the order of the batch. */
-static wb_status contrast(step *s, double *loss) {
+/* Both walks at one width; the loss is added up in the order of the batch. */
+static wb_status contrast_once(step *s, const wb_infonce *loss, double weight, double *total) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
+    WB_TRY_ALL(t->comm, contrast_rows(s, loss));
+    WB_TRY(wb_gather_rows(t->comm, s->rows, NULL, s->query_firsts, sizeof(*s->rows)));
+    WB_TRY_ALL(t->comm, contrast_columns(s, loss));
+    for (int64_t row = 0; row < s->B; row++) {
+        *total += weight * (double)s->rows[row].loss / (double)s->B;
+    }
+done:
+    return status;
+}
+
+/* The loss of all first components, then the gradient back to the whole width. */
+static wb_status contrast_width(step *s, int64_t width, double weight, double *total) {
+    wb_status status = WB_OK;
+    const int64_t d = s->d, B = s->B, group = s->group;
+    wb_infonce loss = wb_loss_of(s->t);
+    float *norms = s->t->model.folder.spec.normalize ? s->norms : NULL;
+    float *queries = s->narrow, *passages = s->narrow + B * width;
+    loss.width = width;
+    wb_matryoshka_forward(queries, norms, s->queries, B, d, width);
+    wb_matryoshka_forward(passages, norms ? norms + B : NULL, s->passages, B * group, d, width);
+    s->all.q = queries;
+    s->all.p = passages;
+    WB_TRY(contrast_once(s, &loss, weight, total));
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const slot *own = &s->slots[i];
+        const int64_t n = own->batch.n, first = own->batch.first;
+        wb_matryoshka_backward(own->dreps, own->dnarrow, queries + first * width,
+                               norms ? norms + first : NULL, n, d, width, weight);
+        wb_matryoshka_backward(
+            own->dreps + n * d, own->dnarrow + n * width, passages + first * group * width,
+            norms ? norms + B + first * group : NULL, n * group, d, width, weight);
+    }
+done:
+    return status;
+}
+
+static wb_status contrast(step *s, double *loss_value) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    const wb_infonce loss = wb_loss_of(t);
     wb_timetable_enter(&t->time, WB_PHASE_GATHER);
     WB_TRY(gather(s));
     wb_timetable_enter(&t->time, WB_PHASE_LOSS);
-    WB_TRY_ALL(t->comm, contrast_rows(s));
-    WB_TRY(wb_gather_rows(t->comm, s->rows, NULL, s->query_firsts, sizeof(*s->rows)));
-    WB_TRY_ALL(t->comm, contrast_columns(s));
-    *loss = 0.0;
-    for (int64_t row = 0; row < s->B; row++) {
-        *loss += (double)s->rows[row].loss / (double)s->B;
+    *loss_value = 0.0;
+    if (t->widths.count == 0) {
+        WB_TRY(contrast_once(s, &loss, 1.0, loss_value));
+    }
+    for (int64_t i = 0; i < s->slot_count && t->widths.count > 0; i++) {
+        memset(s->slots[i].dreps, 0, wb_float_bytes(s->slots[i].batch.packed.n * s->d));
+    }
+    for (int64_t k = 0; k < t->widths.count; k++) {
+        WB_TRY(contrast_width(s, t->widths.widths[k], t->widths.weights[k], loss_value));
     }
 done:
     return status;

@@ -116,8 +116,11 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t all = wb_float_bytes(B * (1 + group) * d) + (size_t)B * sizeof(wb_infonce_row) +
                        keys + wb_infonce_bytes(&loss);
     const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
+    const size_t narrow = t->widths.count > 0 ? wb_float_bytes(B * (1 + group) * (d + 1)) +
+                                                    wb_float_bytes(n * (1 + group) * d)
+                                              : 0;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
-    return wb_batch_bytes(&t->shape, n) + all + mine + slack;
+    return wb_batch_bytes(&t->shape, n) + all + mine + narrow + slack;
 }
 
 static wb_status reserve(wb_trainer *t) {
@@ -153,6 +156,8 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     *t = (wb_trainer){.config = config, .comm = comm};
     wb_timetable_start(&t->time);
     WB_TRY(wb_model_open(&t->model, config, comm));
+    WB_TRY_ALL(comm, wb_widths_read(&t->widths, config->loss_widths, config->loss_width_weights,
+                                    t->model.folder.spec.hidden));
     WB_TRY_ALL(comm, open_data(t));
     t->optimizer = make_optimizer(config, t->plan.steps_per_epoch);
     WB_TRY_ALL(comm, reserve(t));

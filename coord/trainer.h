@@ -11,6 +11,7 @@
 #include "options.h"
 #include "ordered_sum.h"
 #include "timetable.h"
+#include "widths.h"
 
 typedef struct wb_trainer {
     const wb_config *config; /* borrowed until the trainer is closed */
@@ -19,6 +20,7 @@ typedef struct wb_trainer {
     wb_data_set *data;
     wb_batch_plan plan;
     wb_batch_shape shape;
+    wb_widths widths;
     wb_optimizer optimizer;
     wb_timetable time;
 

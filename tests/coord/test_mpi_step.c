@@ -69,6 +69,65 @@ static textbook write_textbook(const wb_trainer *t, const wb_batch *batch) {
     return book;
 }
 
+/* As the step should: cut, made unit length again, the loss of that, and the chain rule back. */
+static double loss_at_width(double *dreps, const double *reps, const wb_trainer *t,
+                            plain_terms terms, int64_t width, double weight) {
+    const int64_t d = terms.d, rows = terms.B * (1 + terms.group);
+    double *cut = calloc((size_t)(rows * width), sizeof(*cut));
+    double *dcut = malloc((size_t)(rows * width) * sizeof(*dcut));
+    double *norms = malloc((size_t)rows * sizeof(*norms));
+    for (int64_t i = 0; i < rows; i++) {
+        double squares = 0.0;
+        for (int64_t k = 0; k < width; k++) {
+            squares += reps[i * d + k] * reps[i * d + k];
+        }
+        norms[i] = t->model.folder.spec.normalize ? sqrt(squares) : 1.0;
+        for (int64_t k = 0; k < width; k++) {
+            cut[i * width + k] = reps[i * d + k] / norms[i];
+        }
+    }
+    terms.d = width;
+    const double loss = plain_loss(NULL, dcut, cut, &terms);
+    for (int64_t i = 0; i < rows; i++) {
+        const double *y = cut + i * width, *dy = dcut + i * width;
+        double along = 0.0;
+        for (int64_t k = 0; k < width && t->model.folder.spec.normalize; k++) {
+            along += y[k] * dy[k];
+        }
+        for (int64_t k = 0; k < width; k++) {
+            dreps[i * d + k] += weight * (dy[k] - along * y[k]) / norms[i];
+        }
+    }
+    free(cut);
+    free(dcut);
+    free(norms);
+    return weight * loss;
+}
+
+static double loss_at_all_widths(float *dreps, const float *reps, const wb_trainer *t,
+                                 const plain_terms *terms) {
+    const int64_t count = terms->B * (1 + terms->group) * terms->d;
+    double loss = 0.0;
+    if (t->widths.count == 0) {
+        return plain_loss_of_floats(NULL, dreps, reps, terms);
+    }
+    double *reps64 = calloc((size_t)count, sizeof(*reps64));
+    double *dreps64 = calloc((size_t)count, sizeof(*dreps64));
+    for (int64_t i = 0; i < count; i++) {
+        reps64[i] = (double)reps[i];
+    }
+    for (int64_t k = 0; k < t->widths.count; k++) {
+        loss +=
+            loss_at_width(dreps64, reps64, t, *terms, t->widths.widths[k], t->widths.weights[k]);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        dreps[i] = (float)dreps64[i];
+    }
+    free(reps64);
+    free(dreps64);
+    return loss;
+}
+
 /* grads [total] owned by the caller. */
 static float *reference(wb_trainer *t, double *loss) {
     const int64_t B = t->plan.size, d = t->model.folder.spec.hidden;
@@ -87,7 +146,7 @@ static float *reference(wb_trainer *t, double *loss) {
     expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
                                  batch.examples, &pass, arena));
     const textbook book = write_textbook(t, &batch);
-    *loss = plain_loss_of_floats(NULL, dreps, reps, &book.terms);
+    *loss = loss_at_all_widths(dreps, reps, t, &book.terms);
     expect_ok(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape, dreps, arena));
     free(reps);
     free(dreps);
@@ -176,6 +235,17 @@ static void every_term_of_the_loss_reaches_across_ranks(void **state) {
                 7, "all terms");
 }
 
+static void every_width_counts_with_its_weight(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=13", "loss.widths=16,5,9",
+                                 "loss.width_weights=1,0.5,2", "memory.chunk_tokens=50"},
+                4, "three widths");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.widths=7",
+                                 "loss.symmetric=true", "model.normalize=false",
+                                 "loss.temperature=5"},
+                6, "one width, any length");
+}
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -222,6 +292,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_encoded_again_repeats_its_dropout),
         cmocka_unit_test(masks_and_positives_reach_across_ranks),
         cmocka_unit_test(every_term_of_the_loss_reaches_across_ranks),
+        cmocka_unit_test(every_width_counts_with_its_weight),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),
