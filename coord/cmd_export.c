@@ -16,7 +16,7 @@ const int wb_export_flag_count = sizeof(wb_export_flags) / sizeof(wb_export_flag
 static wb_status read_parameters(wb_model *model, const wb_config *config, const char *run,
                                  int64_t *step) {
     wb_status status = WB_OK;
-    wb_checkpoint state = {.table = wb_encoder_table(model->encoder),
+    wb_checkpoint state = {.table = &model->table,
                            .values = model->params,
                            .config_hash = wb_options_fixed_hash(config)};
     bool found = false;

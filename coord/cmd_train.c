@@ -111,7 +111,7 @@ static wb_checkpoint checkpoint_of(run *r) {
         .seed = (uint64_t)r->config.run_seed,
         .config_hash = wb_options_fixed_hash(&r->config),
         .finished = t->done >= t->optimizer.total_steps,
-        .table = wb_encoder_table(t->model.encoder),
+        .table = &t->model.table,
         .values = t->model.params,
         .slots = wb_optimizer_slots(t->optimizer.kind),
     };
@@ -160,7 +160,7 @@ done:
 static wb_status resume(run *r) {
     wb_status status = WB_OK;
     wb_trainer *t = &r->trainer;
-    const int64_t bytes = (int64_t)wb_float_bytes(wb_encoder_table(t->model.encoder)->total);
+    const int64_t bytes = (int64_t)wb_float_bytes(t->model.table.total);
     int64_t step = 0;
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? read_checkpoint(r, &step) : WB_OK);
     WB_TRY(wb_broadcast(r->comm, &step, (int64_t)sizeof(step)));
@@ -251,6 +251,7 @@ done:
 static wb_status log_metrics(run *r, const wb_step_report *report, double seconds) {
     const wb_metric metrics[] = {
         wb_metric_number("loss_nats", report->loss),
+        wb_metric_number("temperature", report->temperature),
         wb_metric_number("learning_rate", report->rate),
         wb_metric_number("gradient_norm", report->gradient_norm),
         wb_metric_integer("tokens", report->tokens),

@@ -130,7 +130,7 @@ static wb_status run_layout(outcome *o, const wb_config *config, wb_comm *comm) 
     wb_trainer t = {0};
     *o = (outcome){0};
     WB_TRY(wb_trainer_open(&t, config, comm));
-    WB_TRY_ALL(comm, take_outcome(o, wb_encoder_table(t.model.encoder)->total));
+    WB_TRY_ALL(comm, take_outcome(o, t.model.table.total));
     WB_TRY(run_steps(o, &t, STEPS));
     memcpy(o->params, t.model.params, wb_float_bytes(o->total));
 done:
@@ -202,7 +202,7 @@ static wb_checkpoint state_of(const verification *v, wb_trainer *t) {
                            .total_steps = t->optimizer.total_steps,
                            .seed = (uint64_t)v->config.run_seed,
                            .config_hash = wb_options_fixed_hash(&v->config),
-                           .table = wb_encoder_table(t->model.encoder),
+                           .table = &t->model.table,
                            .values = t->model.params,
                            .slots = wb_optimizer_slots(t->optimizer.kind)};
     for (int i = 0; i < state.slots; i++) {
@@ -246,7 +246,7 @@ static wb_status check_resume(verification *v) {
     (void)snprintf(what, sizeof(what), "stopped after step %lld, continued from disk",
                    (long long)stop);
     WB_TRY(wb_trainer_open(&t, &v->config, v->comm));
-    WB_TRY_ALL(v->comm, take_outcome(&o, wb_encoder_table(t.model.encoder)->total));
+    WB_TRY_ALL(v->comm, take_outcome(&o, t.model.table.total));
     WB_TRY(run_steps(&o, &t, stop));
     WB_TRY_ALL(v->comm, acts ? write_state(v, &t) : WB_OK);
     wb_trainer_close(&t);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "units.h"
 
+#include <math.h>
 #include <string.h>
 
 /* A static model drawn from the seed needs a vocabulary only: a file, or any folder with one. */
@@ -72,21 +73,50 @@ done:
     return status;
 }
 
-static wb_status fill_params(wb_model *model, uint64_t seed, int rank) {
+static const char log_scale_name[] = "loss.log_scale";
+static const double most_scale = 100.0;
+
+static wb_status fill_params(wb_model *model, const wb_config *config, int rank) {
     const wb_tensor_table *table = wb_encoder_table(model->encoder);
+    if (model->log_scale) {
+        *model->log_scale = (float)-log(config->loss_temperature);
+        wb_model_clamp_temperature(model);
+    }
     if (model->from_scratch) {
-        wb_encoder_init(model->encoder, model->params, seed);
+        wb_encoder_init(model->encoder, model->params, (uint64_t)config->run_seed);
         return WB_OK;
     }
     return rank == 0 ? wb_model_folder_load(&model->folder, table, model->params) : WB_OK;
 }
 
-static wb_status build(wb_model *model) {
+static wb_status build_table(wb_model *model, bool learns_temperature) {
     wb_status status = WB_OK;
+    const wb_tensor_table *encoder = wb_encoder_table(model->encoder);
+    for (int64_t i = 0; i < encoder->length; i++) {
+        const wb_tensor *from = &encoder->tensors[i];
+        WB_TRY(wb_tensor_add(&model->table, from->decay, from->shape[0],
+                             from->rank == 2 ? from->shape[1] : 0, "%s", from->name));
+    }
+    if (learns_temperature) {
+        WB_TRY(wb_tensor_add(&model->table, false, 1, 0, log_scale_name));
+    }
+done:
+    return status;
+}
+
+static wb_status build(wb_model *model, const wb_config *config) {
+    wb_status status = WB_OK;
+    const bool learns_temperature = strcmp(config->loss_learn_temperature, "true") == 0;
+    WB_CHECK(!learns_temperature || config->loss_temperature * most_scale >= 1.0, WB_ERR_CONFIG,
+             "loss.temperature = %g; at least %g is allowed where it is learned",
+             config->loss_temperature, 1.0 / most_scale);
     WB_TRY(wb_encoder_create(&model->encoder, &model->folder.spec));
-    const int64_t total = wb_encoder_table(model->encoder)->total;
+    WB_TRY(build_table(model, learns_temperature));
+    const int64_t total = model->table.total;
     WB_TRY(wb_arena_create(&model->arena, "parameters", wb_float_bytes(total)));
     WB_TRY(wb_arena_floats(model->arena, total, &model->params));
+    const wb_tensor *log_scale = wb_tensor_find(&model->table, log_scale_name);
+    model->log_scale = log_scale ? model->params + log_scale->offset : NULL;
 done:
     return status;
 }
@@ -95,8 +125,8 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
     wb_status status = WB_OK;
     *model = (wb_model){0};
     WB_TRY_ALL(comm, read_folder(model, config));
-    WB_TRY_ALL(comm, build(model));
-    WB_TRY_ALL(comm, fill_params(model, (uint64_t)config->run_seed, wb_comm_rank(comm)));
+    WB_TRY_ALL(comm, build(model, config));
+    WB_TRY_ALL(comm, fill_params(model, config, wb_comm_rank(comm)));
     const wb_tensor_table *table = wb_encoder_table(model->encoder);
     if (!model->from_scratch) {
         WB_TRY(wb_broadcast(comm, model->params, (int64_t)wb_float_bytes(table->total)));
@@ -123,10 +153,21 @@ done:
     return status;
 }
 
+double wb_model_temperature(const wb_model *model, const wb_config *config) {
+    return model->log_scale ? exp(-(double)*model->log_scale) : config->loss_temperature;
+}
+
+void wb_model_clamp_temperature(wb_model *model) {
+    if (model->log_scale) {
+        *model->log_scale = fminf(*model->log_scale, (float)log(most_scale));
+    }
+}
+
 void wb_model_close(wb_model *model) {
     wb_tokenizer_close(model->tokenizer);
     wb_encoder_destroy(model->encoder);
     wb_arena_destroy(model->arena);
+    wb_tensor_table_clear(&model->table);
     *model = (wb_model){0};
 }
 

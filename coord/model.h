@@ -15,7 +15,9 @@ typedef struct wb_model {
     wb_tokenizer *tokenizer; /* owned */
     wb_encoder *encoder;     /* owned */
     wb_arena *arena;         /* owned; holds the parameters */
-    float *params;           /* [table->total] */
+    wb_tensor_table table;   /* the encoder's parameters, then those of the loss */
+    float *params;           /* [table.total] */
+    float *log_scale;        /* log(1 / temperature) among them, NULL where it is not learned */
     bool from_scratch;       /* parameters were drawn, not read */
     bool specials;           /* [CLS] and [SEP] stand around each text */
 } wb_model;
@@ -26,6 +28,12 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
 
 /* Collective. The same for a folder as it is, without a configuration. */
 wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm);
+
+/* Local. The temperature now: the learned one, or loss.temperature. */
+double wb_model_temperature(const wb_model *model, const wb_config *config);
+
+/* Local. Keeps a learned 1 / temperature at 100 or below (CLIP; Radford et al. 2021). */
+void wb_model_clamp_temperature(wb_model *model);
 
 /* Local. NULL-safe members; a model of zeros is closed too. */
 void wb_model_close(wb_model *model);

@@ -54,6 +54,8 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     COUNT(batch_epochs, "batch.epochs", 1, 1, 100000, FREE, "passes over the training rows")       \
     REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
          "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
+    CHOICE(loss_learn_temperature, "loss.learn_temperature", "false", "false|true", FIXED,         \
+           "train log(1 / temperature) with the model; 1 / temperature stays at 100 or below")     \
     REAL(loss_margin, "loss.margin", 0, 0, 1e6, FIXED,                                             \
          "taken from a positive's similarity before the temperature")                              \
     CHOICE(loss_symmetric, "loss.symmetric", "false", "false|true", FIXED,                         \

@@ -23,10 +23,11 @@
 typedef struct slot {
     int64_t number; /* in the batch */
     wb_batch batch;
-    wb_tape **tapes; /* [chunks kept] */
-    float *reps;     /* [n (1 + group), d], its queries, then their passages */
-    float *dreps;    /* likewise: the cached gradients */
-    float *dnarrow;  /* likewise, of the first components only; NULL without loss.widths */
+    wb_tape **tapes;   /* [chunks kept] */
+    float *reps;       /* [n (1 + group), d], its queries, then their passages */
+    float *dreps;      /* likewise: the cached gradients */
+    double dlog_scale; /* its rows' part of the derivative by log(1 / temperature) */
+    float *dnarrow;    /* likewise, of the first components only; NULL without loss.widths */
 } slot;
 
 typedef struct step {
@@ -278,6 +279,12 @@ static wb_status contrast_once(step *s, const wb_infonce *loss, double weight, d
     for (int64_t row = 0; row < s->B; row++) {
         *total += weight * (double)s->rows[row].loss / (double)s->B;
     }
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        slot *own = &s->slots[i];
+        for (int64_t row = own->batch.first; row < own->batch.first + own->batch.n; row++) {
+            own->dlog_scale += weight * (double)s->rows[row].slope / (double)s->B;
+        }
+    }
 done:
     return status;
 }
@@ -336,6 +343,9 @@ static wb_status backward_slot(step *s, int64_t i, float *grads) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     const slot *own = &s->slots[i];
+    if (t->model.log_scale) {
+        grads[t->model.log_scale - t->model.params] += (float)own->dlog_scale;
+    }
     for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
         const size_t mark = wb_arena_mark(t->chunk_arena);
         wb_tape *tape = NULL;
@@ -362,7 +372,7 @@ static wb_status backward(step *s) {
     if (t->ordered) {
         wb_ordered_sum_start(t->ordered);
     } else {
-        memset(t->grads, 0, wb_float_bytes(wb_encoder_table(t->model.encoder)->total));
+        memset(t->grads, 0, wb_float_bytes(t->model.table.total));
     }
     for (int64_t i = 0; i < s->slot_count; i++) {
         const int64_t number = s->slots[i].number;
@@ -381,7 +391,7 @@ done:
 static wb_status update(step *s, wb_step_report *report) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
-    const wb_tensor_table *table = wb_encoder_table(t->model.encoder);
+    const wb_tensor_table *table = &t->model.table;
     wb_timetable_enter(&t->time, WB_PHASE_REDUCE);
     if (t->ordered) {
         WB_TRY(wb_ordered_sum_finish(t->ordered, t->grads, s->has_rows));
@@ -397,7 +407,9 @@ static wb_status update(step *s, wb_step_report *report) {
     const double clip = t->config->optimizer_clip;
     const double scale =
         clip > 0.0 && report->gradient_norm > clip ? clip / report->gradient_norm : 1.0;
+    report->temperature = wb_model_temperature(&t->model, t->config);
     wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, scale, t->done, table);
+    wb_model_clamp_temperature(&t->model);
 done:
     return status;
 }

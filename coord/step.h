@@ -8,6 +8,7 @@
 /* What a step did, the same on every rank but for `memory`. */
 typedef struct wb_step_report {
     double loss;            /* mean over the B queries, nats */
+    double temperature;     /* that the loss was taken at */
     double gradient_norm;   /* before clipping */
     double rate;            /* learning rate of the update */
     int64_t tokens;         /* real tokens encoded for the loss, over all ranks */

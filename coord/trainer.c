@@ -96,7 +96,7 @@ wb_infonce wb_loss_of(const wb_trainer *t) {
     return (wb_infonce){.batch = config->batch_size,
                         .group = t->shape.group,
                         .width = t->model.folder.spec.hidden,
-                        .temperature = config->loss_temperature,
+                        .temperature = wb_model_temperature(&t->model, config),
                         .margin = config->loss_margin,
                         .symmetric = is_on(config->loss_symmetric),
                         .query_query = is_on(config->loss_query_query),
@@ -125,7 +125,7 @@ static size_t step_bytes(const wb_trainer *t) {
 
 static wb_status reserve(wb_trainer *t) {
     wb_status status = WB_OK;
-    const int64_t total = wb_encoder_table(t->model.encoder)->total;
+    const int64_t total = t->model.table.total;
     const int arrays = wb_optimizer_slots(t->optimizer.kind);
     const size_t one = wb_arena_rounded(wb_float_bytes(total));
     const bool ordered = adds_in_order(t);
@@ -188,7 +188,7 @@ wb_status wb_trainer_log_plan(wb_trainer *t) {
            "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s",
            (long long)t->optimizer.total_steps, (long long)B, (long long)t->plan.steps_per_epoch,
            world, world > 1 ? "s" : "", wb_threads(), wb_threads() > 1 ? "s" : "");
-    const size_t one = wb_float_bytes(wb_encoder_table(t->model.encoder)->total);
+    const size_t one = wb_float_bytes(t->model.table.total);
     const size_t fixed = one + wb_arena_peak(t->run_arena);
     wb_log(WB_LOG_RUN,
            "memory a rank: %s for parameters, gradients and optimizer, up to %s for activations",

@@ -307,6 +307,7 @@ static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s,
     const int64_t d = w->loss->width, own = query * w->loss->group;
     const int directions = w->loss->symmetric ? DIRECTIONS : 1;
     const float own_score = positive_score(w, query, own);
+    const float unscale = w->scale * (float)w->loss->batch; /* 1 / (directions tau) */
     memset(dq, 0, wb_float_bytes(d));
     memset(dp, 0, wb_float_bytes(w->loss->group * d));
     *row = (wb_infonce_row){0};
@@ -316,9 +317,12 @@ static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s,
         row->lse[along] = soft.lse;
         row->loss += soft.loss / (float)directions;
         for (int k = 0; k < w->count; k++) {
+            const side *from = &w->terms[k].rows;
+            const float *to = s[k].vectors + i * d;
             if (w->terms[k].of == (direction)along) {
-                add(is_of_queries(&w->terms[k].rows) ? dq : dp, soft.shares[k] * w->scale,
-                    s[k].vectors + i * d, d);
+                add(is_of_queries(from) ? dq : dp, soft.shares[k] * w->scale, to, d);
+                row->slope +=
+                    soft.shares[k] * unscale * dot(from->x + query * from->x_apart, to, d);
             }
         }
         for (int64_t k = 0; k < positives; k++) {
@@ -326,6 +330,7 @@ static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s,
             const float at = k == 0 ? own_score : positive_score(w, query, passage);
             const float beyond = positives == 1 ? soft.loss : soft.lse - at;
             const float by = pull(beyond, positives) * w->scale;
+            row->slope += by * at * (float)w->loss->batch * (float)w->loss->temperature;
             add(dq, by, w->batch->p + passage * d, d);
             if (k == 0) {
                 add(dp, by, w->batch->q + query * d, d);

@@ -52,6 +52,7 @@ typedef struct wb_infonce_batch {
 typedef struct wb_infonce_row {
     float loss;   /* the batch's loss is the mean of these, in nats */
     float lse[2]; /* log-sum-exp of the query's scores; of its positive's over queries */
+    float slope;  /* derivative of the loss by log(1 / tau) */
 } wb_infonce_row;
 
 /* Local. First walk, for queries first .. first + n of the batch and their passages.

@@ -47,7 +47,7 @@ static textbook write_textbook(const wb_trainer *t, const wb_batch *batch) {
     textbook book = {.terms = {.B = B,
                                .group = group,
                                .d = t->model.folder.spec.hidden,
-                               .tau = config->loss_temperature,
+                               .tau = wb_model_temperature(&t->model, config),
                                .margin = config->loss_margin,
                                .symmetric = strcmp(config->loss_symmetric, "true") == 0,
                                .query_query = strcmp(config->loss_query_query, "true") == 0,
@@ -128,6 +128,16 @@ static double loss_at_all_widths(float *dreps, const float *reps, const wb_train
     return loss;
 }
 
+/* The derivative by log(1 / temperature), as a central difference; dreps is scratch. */
+static float slope(float *dreps, const float *reps, const wb_trainer *t, plain_terms terms) {
+    const double tau = terms.tau, h = 1e-5;
+    terms.tau = tau * exp(-h);
+    const double above = loss_at_all_widths(dreps, reps, t, &terms);
+    terms.tau = tau * exp(h);
+    const double below = loss_at_all_widths(dreps, reps, t, &terms);
+    return (float)((above - below) / (2.0 * h));
+}
+
 /* grads [total] owned by the caller. */
 static float *reference(wb_trainer *t, double *loss) {
     const int64_t B = t->plan.size, d = t->model.folder.spec.hidden;
@@ -142,10 +152,13 @@ static float *reference(wb_trainer *t, double *loss) {
     expect_ok(wb_batch_read(&batch, t->data, &t->model, &t->shape, rows, epoch, B, 0, B, arena));
     float *reps = malloc((size_t)(batch.packed.n * d) * sizeof(*reps));
     float *dreps = malloc((size_t)(batch.packed.n * d) * sizeof(*dreps));
-    float *grads = calloc((size_t)wb_encoder_table(t->model.encoder)->total, sizeof(*grads));
+    float *grads = calloc((size_t)t->model.table.total, sizeof(*grads));
     expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
                                  batch.examples, &pass, arena));
     const textbook book = write_textbook(t, &batch);
+    if (t->model.log_scale) {
+        grads[t->model.log_scale - t->model.params] = slope(dreps, reps, t, book.terms);
+    }
     *loss = loss_at_all_widths(dreps, reps, t, &book.terms);
     expect_ok(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape, dreps, arena));
     free(reps);
@@ -183,7 +196,12 @@ static void check_steps(const char *const *assignments, int count, const char *w
                 fail_msg("%s: loss %.9g, wanted %.9g", what, report.loss, loss);
             }
             /* the exactness contract, DESIGN section 3 */
-            expect_relative(t.grads, wanted, wb_encoder_table(t.model.encoder)->total, 1e-5, what);
+            const int64_t total = wb_encoder_table(t.model.encoder)->total;
+            expect_relative(t.grads, wanted, total, 1e-5, what);
+            if (t.model.log_scale) {
+                /* the difference of scores up to 20, in single precision */
+                expect_close(t.grads + total, wanted + total, 1, 5e-6, what);
+            }
             free(wanted);
         }
         wb_trainer_close(&t);
@@ -246,6 +264,41 @@ static void every_width_counts_with_its_weight(void **state) {
                 6, "one width, any length");
 }
 
+static void a_learned_temperature_has_its_gradient_once(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=13", "loss.learn_temperature=true",
+                                 "optimizer.lr=0.01", "memory.chunk_tokens=50"},
+                4, "learned temperature");
+    check_steps((const char *[]){"data.split=many", "batch.size=27", "loss.learn_temperature=true",
+                                 "loss.margin=0.1", "loss.symmetric=true", "loss.query_query=true",
+                                 "loss.passage_passage=true", "loss.positives=all",
+                                 "loss.widths=16,5", "reduce.mode=fast"},
+                10, "learned temperature of all terms");
+}
+
+static void the_learned_temperature_stays_at_a_hundredth_or_above(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "clamp");
+    wb_trainer t;
+    wb_step_report report;
+    const char *const low[] = {"loss.learn_temperature=true", "loss.temperature=0.009"};
+    wb_config config = tiny_config(&run, low, 2);
+    expect_error(wb_trainer_open(&t, &config, comm), WB_ERR_CONFIG,
+                 "loss.temperature = 0.009; at least 0.01 is allowed where it is learned");
+    wb_trainer_close(&t);
+    const char *const high[] = {
+        "loss.learn_temperature=true", "loss.temperature=0.011", "optimizer.lr=1", "batch.size=4",
+        "optimizer.schedule=constant", "optimizer.warmup=0"};
+    config = tiny_config(&run, high, 6);
+    expect_ok(wb_trainer_open(&t, &config, comm));
+    *t.model.log_scale = 9.0f; /* as an update might leave it */
+    wb_model_clamp_temperature(&t.model);
+    expect_ok(wb_step_run(&t, &report));
+    assert_true(fabs(report.temperature - 0.01) < 1e-8); /* a float's log */
+    assert_true(*t.model.log_scale <= (float)log(100.0));
+    wb_trainer_close(&t);
+}
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -293,6 +346,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(masks_and_positives_reach_across_ranks),
         cmocka_unit_test(every_term_of_the_loss_reaches_across_ranks),
         cmocka_unit_test(every_width_counts_with_its_weight),
+        cmocka_unit_test(a_learned_temperature_has_its_gradient_once),
+        cmocka_unit_test(the_learned_temperature_stays_at_a_hundredth_or_above),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),

@@ -200,6 +200,29 @@ static void a_batch_where_every_score_is_equal_loses_the_logarithm_of_its_size(v
     clear(&b);
 }
 
+/* Slopes by log(1 / temperature) against central differences, query by query. */
+static void check_slopes(const batch *b) {
+    enum { MOST = 16 };
+    const int64_t B = b->loss.batch, count = B * (1 + b->loss.group) * b->loss.width;
+    const double h = 1e-5;
+    double above[MOST], below[MOST], *reps = calloc((size_t)count, sizeof(*reps));
+    plain_terms terms = terms_of(b);
+    assert_true(B <= MOST);
+    for (int64_t i = 0; i < count; i++) {
+        reps[i] = (double)b->reps[i];
+    }
+    terms.tau = b->loss.temperature * exp(-h);
+    (void)plain_loss(above, NULL, reps, &terms);
+    terms.tau = b->loss.temperature * exp(h);
+    (void)plain_loss(below, NULL, reps, &terms);
+    for (int64_t i = 0; i < B; i++) {
+        const float wanted = (float)((above[i] - below[i]) / (2.0 * h));
+        /* single precision of scores up to 1 / temperature */
+        expect_close(&b->rows[i].slope, &wanted, 1, 5e-6, "slope");
+    }
+    free(reps);
+}
+
 static void check_differences(void (*change)(batch *)) {
     enum { B = 9, GROUP = 2, D = 5, COUNT = B * (1 + GROUP) * D };
     batch b = draw(B, GROUP, D, 0.2, 1.0f);
@@ -222,6 +245,7 @@ static void check_differences(void (*change)(batch *)) {
             fail_msg("gradient [%d] is %.9g, difference %.9g", i, (double)b.dreps[i], wanted);
         }
     }
+    check_slopes(&b);
     clear(&b);
 }
 
