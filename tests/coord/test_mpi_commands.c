@@ -238,6 +238,23 @@ static void the_loss_does_not_depend_on_the_number_of_ranks(void **state) {
     wb_comm_destroy(first);
 }
 
+static void a_learned_temperature_goes_on_where_it_stopped(void **state) {
+    (void)state;
+    double whole[8], parts[8];
+    expect_ok(TRAIN(comm, "learned", "batch.steps=5", "loss.learn_temperature=true"));
+    expect_ok(TRAIN(comm, "learned-parts", "batch.steps=2", "loss.learn_temperature=true"));
+    expect_ok(TRAIN(comm, "learned-parts", "batch.steps=5", "loss.learn_temperature=true"));
+    wait_for_all();
+    assert_int_equal(metrics(whole, "learned", "temperature"), 5);
+    assert_int_equal(metrics(parts, "learned-parts", "temperature"), 5);
+    for (int i = 0; i < 5; i++) {
+        assert_true(whole[i] == parts[i]);
+        assert_true(i == 0 || whole[i] != whole[i - 1]);
+    }
+    expect_same_file(in_folder("learned/export/model.safetensors"),
+                     in_folder("learned-parts/export/model.safetensors"));
+}
+
 static void a_static_encoder_trains_from_a_vocabulary_alone(void **state) {
     (void)state;
     double losses[32];
@@ -584,6 +601,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_finished_run_says_so_and_changes_nothing),
         cmocka_unit_test(a_run_in_parts_ends_with_the_bits_of_an_unbroken_one),
         cmocka_unit_test(the_loss_does_not_depend_on_the_number_of_ranks),
+        cmocka_unit_test(a_learned_temperature_goes_on_where_it_stopped),
         cmocka_unit_test(a_static_encoder_trains_from_a_vocabulary_alone),
         cmocka_unit_test(a_dry_run_writes_nothing),
         cmocka_unit_test(a_run_is_not_continued_with_another_fixed_key),
