@@ -251,6 +251,7 @@ done:
 static wb_status log_metrics(run *r, const wb_step_report *report, double seconds) {
     const wb_metric metrics[] = {
         wb_metric_number("loss_nats", report->loss),
+        wb_metric_integer("filtered_rows", report->filtered_rows),
         wb_metric_number("temperature", report->temperature),
         wb_metric_number("learning_rate", report->rate),
         wb_metric_number("gradient_norm", report->gradient_norm),

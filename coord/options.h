@@ -69,6 +69,10 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     CHOICE(loss_positives, "loss.positives", "one", "one|all", FIXED,                              \
            "a query's other known positives in the batch: left out (unless duplicates are kept), " \
            "or positives too: the mean over all of them of -log softmax")                          \
+    CHOICE(loss_filter, "loss.filter", "none", "none|absolute|relative", FIXED,                    \
+           "leave out candidates more similar than the positive less loss.filter_margin, which "   \
+           "is taken as it is or times the positive's similarity")                                 \
+    REAL(loss_filter_margin, "loss.filter_margin", 0, 0, 1e6, FIXED, "margin of loss.filter")      \
     TEXT(loss_widths, "loss.widths", "", FIXED,                                                    \
          "Matryoshka: widths that the loss is taken at, as 256,128,64; empty: the whole width")    \
     TEXT(loss_width_weights, "loss.width_weights", "", FIXED,                                      \

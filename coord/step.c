@@ -453,6 +453,9 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);
     WB_TRY_ALL(t->comm, encode(&s));
     WB_TRY(contrast(&s, &report->loss));
+    for (int64_t row = 0; row < s.B; row++) {
+        report->filtered_rows += s.rows[row].alone > 0.0f ? 1 : 0;
+    }
     WB_TRY_ALL(t->comm, backward(&s));
     WB_TRY(update(&s, report));
     wb_timetable_enter(&t->time, WB_PHASE_OTHER);

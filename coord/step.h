@@ -8,6 +8,7 @@
 /* What a step did, the same on every rank but for `memory`. */
 typedef struct wb_step_report {
     double loss;            /* mean over the B queries, nats */
+    int64_t filtered_rows;  /* queries without a candidate left, at the last of the widths */
     double temperature;     /* that the loss was taken at */
     double gradient_norm;   /* before clipping */
     double rate;            /* learning rate of the update */

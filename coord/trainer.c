@@ -87,6 +87,13 @@ static int64_t slots_of(const wb_config *config, int world) {
     return slots;
 }
 
+static wb_filter filter_of(const wb_config *config) {
+    if (strcmp(config->loss_filter, "none") == 0) {
+        return WB_FILTER_NONE;
+    }
+    return strcmp(config->loss_filter, "absolute") == 0 ? WB_FILTER_ABSOLUTE : WB_FILTER_RELATIVE;
+}
+
 static bool is_on(const char *choice) {
     return strcmp(choice, "true") == 0;
 }
@@ -98,6 +105,8 @@ wb_infonce wb_loss_of(const wb_trainer *t) {
                         .width = t->model.folder.spec.hidden,
                         .temperature = wb_model_temperature(&t->model, config),
                         .margin = config->loss_margin,
+                        .filter = filter_of(config),
+                        .filter_margin = config->loss_filter_margin,
                         .symmetric = is_on(config->loss_symmetric),
                         .query_query = is_on(config->loss_query_query),
                         .passage_passage = is_on(config->loss_passage_passage),

@@ -13,6 +13,8 @@
 typedef struct plain_terms {
     int64_t B, group, d;
     double tau, margin;
+    int filter; /* 0: none, 1: absolute, 2: relative */
+    double filter_margin;
     bool all_positives, symmetric, query_query, passage_passage;
     const uint64_t *query_keys, *passage_keys; /* or NULL */
     const int64_t *known_firsts, *known;       /* or NULL */
@@ -23,6 +25,7 @@ typedef struct plain_row {
     int64_t *a, *b;
     double *scores, *wanted;
     int64_t count;
+    double limit; /* candidates more similar than this are left out */
 } plain_row;
 
 static inline void plain_pair(plain_row *row, const plain_terms *t, const double *reps, int64_t a,
@@ -30,6 +33,9 @@ static inline void plain_pair(plain_row *row, const plain_terms *t, const double
     double dot = 0.0;
     for (int64_t k = 0; k < t->d; k++) {
         dot += reps[a * t->d + k] * reps[b * t->d + k];
+    }
+    if (wanted == 0.0 && dot > row->limit) {
+        return;
     }
     row->a[row->count] = a;
     row->b[row->count] = b;
@@ -90,6 +96,16 @@ static inline void plain_to_queries(plain_row *row, const plain_terms *t, const 
     }
 }
 
+static inline double plain_limit(const plain_terms *t, const double *reps, int64_t i) {
+    double own = 0.0;
+    for (int64_t k = 0; k < t->d; k++) {
+        own += reps[i * t->d + k] * reps[(t->B + i * t->group) * t->d + k];
+    }
+    return t->filter == 0   ? INFINITY
+           : t->filter == 1 ? own - t->filter_margin
+                            : own - fabs(own) * t->filter_margin;
+}
+
 /* The row's loss; dreps are added to, weighted. */
 static inline double plain_softmax(double *dreps, const double *reps, const plain_row *row,
                                    const plain_terms *t, double weight) {
@@ -116,8 +132,12 @@ static inline double plain_softmax(double *dreps, const double *reps, const plai
 static inline double plain_loss(double *losses, double *dreps, const double *reps,
                                 const plain_terms *t) {
     const size_t most = (size_t)(t->B * (2 * t->group + 1));
-    plain_row row = {malloc(most * sizeof(int64_t)), malloc(most * sizeof(int64_t)),
-                     malloc(most * sizeof(double)), malloc(most * sizeof(double)), 0};
+    plain_row row = {malloc(most * sizeof(int64_t)),
+                     malloc(most * sizeof(int64_t)),
+                     malloc(most * sizeof(double)),
+                     malloc(most * sizeof(double)),
+                     0,
+                     0.0};
     double mean = 0.0;
     for (int64_t i = 0; dreps && i < t->B * (1 + t->group) * t->d; i++) {
         dreps[i] = 0.0;
@@ -125,6 +145,7 @@ static inline double plain_loss(double *losses, double *dreps, const double *rep
     for (int64_t i = 0; i < t->B; i++) {
         const double weight = t->symmetric ? 0.5 : 1.0;
         row.count = 0;
+        row.limit = plain_limit(t, reps, i);
         plain_to_passages(&row, t, reps, i);
         double loss = weight * plain_softmax(dreps, reps, &row, t, weight);
         if (t->symmetric) {

@@ -155,6 +155,50 @@ static void leave_out_all_known(const tile *t, const term *of, const wb_infonce_
     }
 }
 
+static double exact_dot(const float *a, const float *b, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)a[i] * (double)b[i];
+    }
+    return sum;
+}
+
+/* The similarity above which a candidate of row i counts as a false negative. */
+static double limit_of(const walk *w, int64_t i) {
+    const int64_t d = w->loss->width;
+    const double own = exact_dot(w->batch->q + i * d, w->batch->p + i * w->loss->group * d, d);
+    const double margin = w->loss->filter_margin;
+    return own - (w->loss->filter == WB_FILTER_RELATIVE ? fabs(own) * margin : margin);
+}
+
+/* Both walks must decide alike, though their scores are rounded differently: near the limit a
+ * product in double decides, which is the same from both sides. */
+static void leave_out_similar(const tile *t, const term *of, const walk *w) {
+    const int64_t d = w->loss->width;
+    const double rounding = 1e-7 * (double)(d + 16), tau = w->loss->temperature;
+    double lengths[COLUMNS];
+    for (int64_t j = 0; j < t->columns; j++) {
+        const float *y = of->columns.x + (t->first_column + j) * of->columns.x_apart;
+        lengths[j] = sqrt((double)dot(y, y, d));
+    }
+    for (int64_t i = 0; i < t->rows; i++) {
+        const float *x = of->rows.x + (t->first_row + i) * of->rows.x_apart;
+        const double limit = limit_of(w, t->first_row + i);
+        const double doubt = rounding * sqrt((double)dot(x, x, d));
+        for (int64_t j = 0; j < t->columns; j++) {
+            float *at = t->scores + i * t->row_step + j * t->column_step;
+            const double beyond = (double)*at * tau - limit;
+            if (beyond < -doubt * lengths[j]) {
+                continue;
+            }
+            const float *y = of->columns.x + (t->first_column + j) * of->columns.x_apart;
+            if (beyond > doubt * lengths[j] || exact_dot(x, y, d) > limit) {
+                *at = -INFINITY;
+            }
+        }
+    }
+}
+
 static void keep_candidates(const tile *t, const term *of, const walk *w) {
     const bool between_queries = is_of_queries(&of->rows) && is_of_queries(&of->columns);
     for (int64_t i = t->first_row; i < t->first_row + t->rows; i++) {
@@ -169,6 +213,9 @@ static void keep_candidates(const tile *t, const term *of, const walk *w) {
     }
     if (w->batch->known_firsts && !between_queries) {
         leave_out_all_known(t, of, w->batch);
+    }
+    if (w->loss->filter != WB_FILTER_NONE) {
+        leave_out_similar(t, of, w);
     }
 }
 
@@ -310,7 +357,7 @@ static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s,
     const float unscale = w->scale * (float)w->loss->batch; /* 1 / (directions tau) */
     memset(dq, 0, wb_float_bytes(d));
     memset(dp, 0, wb_float_bytes(w->loss->group * d));
-    *row = (wb_infonce_row){0};
+    *row = (wb_infonce_row){.alone = 1.0f};
     for (int along = 0; along < directions; along++) {
         const softmax soft = close_row(s, w, (direction)along, i, query, own_score);
         const int64_t positives = along == TO_PASSAGES ? positive_count(w, query) : 1;
@@ -319,6 +366,9 @@ static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s,
         for (int k = 0; k < w->count; k++) {
             const side *from = &w->terms[k].rows;
             const float *to = s[k].vectors + i * d;
+            if (along == TO_PASSAGES && w->terms[k].of == TO_PASSAGES && s[k].sum[i] > 0.0f) {
+                row->alone = 0.0f;
+            }
             if (w->terms[k].of == (direction)along) {
                 add(is_of_queries(from) ? dq : dp, soft.shares[k] * w->scale, to, d);
                 row->slope +=

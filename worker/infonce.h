@@ -14,6 +14,8 @@
  *     passage_passage  p_pos(i) p_j in the same sum, j a candidate of query i
  *     symmetric        a softmax of p_pos(i) over all queries j of which pos(i) is a candidate, and
  *                      q_i; the row's loss is the mean of both directions
+ *     filter           candidates more similar than query i and its positive, less the filter's
+ *                      margin, are none; so where a row has no candidate left, it has no loss
  *     margin           taken from the scores q_i p_pos(i) of positives, before the temperature
  *
  * A rank holds its own rows and everybody's representations. Two walks over tiles follow:
@@ -28,6 +30,13 @@
 
 #include "arena.h"
 
+/* Candidates with a similarity above s are left out, s0 that of the query and its positive. */
+typedef enum wb_filter {
+    WB_FILTER_NONE,
+    WB_FILTER_ABSOLUTE, /* s = s0 - filter_margin */
+    WB_FILTER_RELATIVE  /* s = s0 - |s0| filter_margin */
+} wb_filter;
+
 /* What the loss is; 0 leaves a term out. */
 typedef struct wb_infonce {
     int64_t batch;      /* B, over all ranks */
@@ -37,6 +46,8 @@ typedef struct wb_infonce {
     double margin;      /* of positives */
     bool all_positives; /* known passages are positives too */
     bool symmetric, query_query, passage_passage;
+    wb_filter filter;
+    double filter_margin;
 } wb_infonce;
 
 /* What the loss is taken of: all ranks' rows, borrowed. */
@@ -53,6 +64,7 @@ typedef struct wb_infonce_row {
     float loss;   /* the batch's loss is the mean of these, in nats */
     float lse[2]; /* log-sum-exp of the query's scores; of its positive's over queries */
     float slope;  /* derivative of the loss by log(1 / tau) */
+    float alone;  /* 1 where no candidate of the query is left, else 0 */
 } wb_infonce_row;
 
 /* Local. First walk, for queries first .. first + n of the batch and their passages.

@@ -72,6 +72,7 @@ static void terms_of_the_loss_give_the_same_bits_on_any_number_of_ranks(void **s
     check((const char *[]){"batch.size=13", "optimizer.lr=1e-3", "loss.widths=16,5",
                            "loss.learn_temperature=true"},
           4);
+    check((const char *[]){"batch.size=13", "optimizer.lr=1e-3", "loss.filter=absolute"}, 3);
 }
 
 static void the_bits_do_not_depend_on_what_is_kept(void **state) {

@@ -49,6 +49,8 @@ static textbook write_textbook(const wb_trainer *t, const wb_batch *batch) {
                                .d = t->model.folder.spec.hidden,
                                .tau = wb_model_temperature(&t->model, config),
                                .margin = config->loss_margin,
+                               .filter = (int)wb_loss_of(t).filter,
+                               .filter_margin = config->loss_filter_margin,
                                .symmetric = strcmp(config->loss_symmetric, "true") == 0,
                                .query_query = strcmp(config->loss_query_query, "true") == 0,
                                .passage_passage = strcmp(config->loss_passage_passage, "true") == 0,
@@ -299,6 +301,32 @@ static void the_learned_temperature_stays_at_a_hundredth_or_above(void **state) 
     wb_trainer_close(&t);
 }
 
+static void false_negatives_are_filtered_alike_on_all_ranks(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=13", "loss.filter=absolute", "memory.chunk_tokens=50"},
+                3, "absolute");
+    check_steps((const char *[]){"data.split=many", "batch.size=40", "loss.filter=relative",
+                                 "loss.filter_margin=0.05", "loss.symmetric=true",
+                                 "loss.query_query=true", "loss.passage_passage=true",
+                                 "loss.positives=all", "loss.widths=16,5"},
+                9, "relative");
+}
+
+static void rows_without_negatives_change_nothing_and_are_counted(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "alone");
+    const char *const assignments[] = {"batch.size=13", "loss.filter=absolute",
+                                       "loss.filter_margin=3", "optimizer.weight_decay=0"};
+    const wb_config config = tiny_config(&run, assignments, 4);
+    wb_trainer t;
+    wb_step_report report;
+    expect_ok(wb_trainer_open(&t, &config, comm));
+    expect_ok(wb_step_run(&t, &report));
+    assert_int_equal(report.filtered_rows, 13);
+    assert_true(report.loss == 0.0 && report.gradient_norm == 0.0);
+    wb_trainer_close(&t);
+}
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -348,6 +376,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(every_width_counts_with_its_weight),
         cmocka_unit_test(a_learned_temperature_has_its_gradient_once),
         cmocka_unit_test(the_learned_temperature_stays_at_a_hundredth_or_above),
+        cmocka_unit_test(false_negatives_are_filtered_alike_on_all_ranks),
+        cmocka_unit_test(rows_without_negatives_change_nothing_and_are_counted),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),

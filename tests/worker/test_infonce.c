@@ -121,6 +121,8 @@ static plain_terms terms_of(const batch *b) {
                          .tau = l->temperature,
                          .margin = l->margin,
                          .all_positives = l->all_positives,
+                         .filter = (int)l->filter,
+                         .filter_margin = l->filter_margin,
                          .symmetric = l->symmetric,
                          .query_query = l->query_query,
                          .passage_passage = l->passage_passage,
@@ -269,12 +271,44 @@ static void compare_all(batch *b) {
     b->loss.symmetric = b->loss.query_query = b->loss.passage_passage = true;
 }
 
+static void filter_absolute(batch *b) {
+    compare_all(b);
+    b->loss.filter = WB_FILTER_ABSOLUTE;
+    b->loss.filter_margin = -0.3;
+}
+
+static void filter_relative(batch *b) {
+    mask(b);
+    b->loss.filter = WB_FILTER_RELATIVE;
+    b->loss.filter_margin = 0.1;
+}
+
 static void gradients_equal_central_differences(void **state) {
     (void)state;
     check_differences(leave_plain);
     check_differences(mask);
     check_differences(take_all_positives);
     check_differences(compare_all);
+    check_differences(filter_absolute);
+    check_differences(filter_relative);
+}
+
+/* Near the limit the two walks round differently: every second passage is the same one, so that
+ * many scores are there. */
+static void candidates_as_similar_as_the_positive_are_kept_by_both_walks(void **state) {
+    (void)state;
+    for (int64_t d = 3; d < 400; d += 77) {
+        batch b = draw(70, 3, d, 0.05, 1.0f);
+        float *p = b.reps + 70 * d;
+        for (int64_t i = 2; i < b.N; i += 2) {
+            memcpy(p + i * d, p, (size_t)d * sizeof(*p));
+        }
+        b.loss.filter = WB_FILTER_ABSOLUTE;
+        walk(&b, 3);
+        expect_plain(&b, 1e-5, "ties"); /* the exactness contract, DESIGN 3 */
+        assert_true(b.rows[0].alone == 0.0f);
+        clear(&b);
+    }
 }
 
 /* Every combination of terms, with and without masks, at both sides of the tiles' borders. */
@@ -297,6 +331,8 @@ static void every_combination_of_terms_equals_the_plain_loss(void **state) {
         if (bits & 64) {
             know_more(&b);
         }
+        b.loss.filter = (wb_filter)(bits / 3 % 3);
+        b.loss.filter_margin = bits / 9 % 2 ? 0.1 : -0.2;
         walk(&b, 1 + bits % 4);
         expect_plain(&b, 1e-5, what); /* the exactness contract, DESIGN 3 */
         clear(&b);
@@ -364,6 +400,7 @@ int main(void) {
         cmocka_unit_test(scores_beyond_the_range_of_exp_do_not_overflow),
         cmocka_unit_test(a_batch_where_every_score_is_equal_loses_the_logarithm_of_its_size),
         cmocka_unit_test(gradients_equal_central_differences),
+        cmocka_unit_test(candidates_as_similar_as_the_positive_are_kept_by_both_walks),
         cmocka_unit_test(every_combination_of_terms_equals_the_plain_loss),
         cmocka_unit_test(a_query_without_candidates_has_no_loss_and_no_gradient),
         cmocka_unit_test(input_that_is_not_finite_is_refused_with_the_number_of_the_query),
