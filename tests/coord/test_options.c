@@ -201,8 +201,8 @@ static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"optimizer.clip", "2"},
                                               {"optimizer.warmup", "2"},
                                               {"optimizer.schedule", "cosine"},
-    {"reduce.mode", "fast"},
-    {"reduce.slots", "4"}};
+                                              {"reduce.mode", "fast"},
+                                              {"reduce.slots", "4"}};
 enum {
     FREE_KEYS = sizeof(free_values) / sizeof(free_values[0]),
     FIXED_KEYS = sizeof(fixed_values) / sizeof(fixed_values[0])
