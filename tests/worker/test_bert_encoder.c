@@ -2,6 +2,7 @@
  * tests/reference/make_encoder.py. */
 #include "encoder.h"
 #include "infonce.h"
+#include "reference64.h"
 #include "testing.h"
 
 static const char fixture[] = "worker/encoder.txt";
@@ -208,11 +209,74 @@ static void gradient_with_dropout_equals_central_difference(void **state) {
     close_tiny(&t);
 }
 
+static void the_reference_in_double_equals_pytorch(void **state) {
+    (void)state;
+    static const struct {
+        const char *reps;
+        wb_pooling pooling;
+        bool normalize;
+    } cases[] = {{"mean.raw.reps", WB_POOLING_MEAN, false},
+                 {"mean.unit.reps", WB_POOLING_MEAN, true},
+                 {"cls.raw.reps", WB_POOLING_CLS, false},
+                 {"cls.unit.reps", WB_POOLING_CLS, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        tiny t = open_tiny(cases[i].pooling, cases[i].normalize);
+        int64_t count = 0;
+        float *wanted = fixture_array(fixture, cases[i].reps, &count);
+        double *reps = malloc((size_t)count * sizeof(*reps));
+        expect_ok(wb_reference64_forward(&t.spec, reps, t.params, NULL, 0.0, &t.packed, t.examples,
+                                         &evaluation));
+        for (int64_t j = 0; j < count; j++) { /* the fixture is read as float */
+            assert_true(fabs(reps[j] - (double)wanted[j]) <=
+                        6e-8 * (fabs((double)wanted[j]) + 1.0));
+        }
+        free(reps);
+        free(wanted);
+        close_tiny(&t);
+    }
+}
+
+static void the_reference_in_double_draws_the_same_masks_and_follows_a_direction(void **state) {
+    (void)state;
+    tiny t = open_tiny(WB_POOLING_MEAN, true);
+    const int64_t total = wb_encoder_table(t.encoder)->total, count = t.n * t.spec.hidden;
+    const wb_pass pass = {.active = true, .seed = 5, .step = 3};
+    float *direction = malloc((size_t)total * sizeof(float));
+    float *reps = malloc((size_t)count * sizeof(float)),
+          *got = malloc((size_t)count * sizeof(float));
+    double *plain = malloc((size_t)count * sizeof(double));
+    t.spec.dropout_hidden = 0.2;
+    t.spec.dropout_attention = 0.3;
+    wb_encoder_destroy(t.encoder);
+    expect_ok(wb_encoder_create(&t.encoder, &t.spec));
+    for (int64_t i = 0; i < total; i++) {
+        direction[i] = (float)(i % 7) - 3.0f;
+    }
+    expect_ok(wb_reference64_forward(&t.spec, plain, t.params, direction, 1.0 / 512.0, &t.packed,
+                                     t.examples, &pass));
+    for (int64_t i = 0; i < total; i++) {
+        t.params[i] += direction[i] / 512.0f;
+    }
+    expect_ok(
+        wb_encoder_forward(t.encoder, reps, NULL, t.params, &t.packed, t.examples, &pass, t.arena));
+    for (int64_t i = 0; i < count; i++) {
+        got[i] = (float)plain[i];
+    }
+    expect_relative(reps, got, count, 2e-6, "reps with dropout"); /* single precision, two layers */
+    free(direction);
+    free(reps);
+    free(got);
+    free(plain);
+    close_tiny(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(representations_loss_and_gradient_equal_pytorch),
         cmocka_unit_test(dropout_is_replayed_whatever_the_chunks),
         cmocka_unit_test(gradient_with_dropout_equals_central_difference),
+        cmocka_unit_test(the_reference_in_double_equals_pytorch),
+        cmocka_unit_test(the_reference_in_double_draws_the_same_masks_and_follows_a_direction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* What all encoders promise: memory said beforehand, first values, refusals; and the static one,
  * against its plain form. */
 #include "encoder.h"
+#include "reference64.h"
 #include "rng.h"
 #include "testing.h"
 
@@ -269,7 +270,7 @@ static void static_rows_and_gradients_equal_the_plain_form(void **state) {
         spec.normalize = normalize;
         spec.hidden = 11;
         subject s = make(&spec, lengths, 4);
-        double y[4 * 11], *table = malloc((size_t)s.total * sizeof(*table));
+        double y[4 * 11], in_double[4 * 11], *table = malloc((size_t)s.total * sizeof(*table));
         wb_arena *arena;
         wb_tape *tape;
         for (int64_t i = 0; i < s.total; i++) {
@@ -281,6 +282,11 @@ static void static_rows_and_gradients_equal_the_plain_form(void **state) {
         plain_forward(y, table, &s.packed, 11, normalize);
         for (int i = 0; i < 4 * 11; i++) {
             assert_true(fabs((double)s.reps[i] - y[i]) < 1e-6); /* single precision below 1 */
+        }
+        expect_ok(wb_reference64_forward(&spec, in_double, s.params, NULL, 0.0, &s.packed,
+                                         s.examples, &evaluation));
+        for (int i = 0; i < 4 * 11; i++) {
+            assert_true(fabs(in_double[i] - y[i]) < 1e-13);
         }
         for (int i = 0; i < 11; i++) {
             assert_true(s.reps[2 * 11 + i] == 0.0f); /* a text without tokens */
