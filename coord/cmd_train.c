@@ -229,8 +229,9 @@ static wb_status export_model(const run *r) {
     (void)snprintf(training, sizeof(training),
                    "Trained with widebatch " WB_VERSION ": %lld steps of %lld queries, temperature "
                    "%g, %s at %g, seed %lld.",
-                   (long long)t->done, (long long)r->config.batch_size, r->config.loss_temperature,
-                   r->config.optimizer_name, r->config.optimizer_lr, (long long)r->config.run_seed);
+                   (long long)t->done, (long long)r->config.batch_size,
+                   wb_model_temperature(&t->model, &r->config), r->config.optimizer_name,
+                   r->config.optimizer_lr, (long long)r->config.run_seed);
     const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : r->config.run_dir,
                                 .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = t->shape.query_tokens,
