@@ -332,6 +332,7 @@ static wb_status run_all(run *r) {
     wb_trainer *t = &r->trainer;
     const bool speaks = wb_comm_rank(r->comm) == 0;
     int exported = 0;
+    WB_TRY_ALL(r->comm, wb_trainer_check_paths(&r->config));
     WB_TRY_ALL(r->comm, speaks ? open_folder(r) : WB_OK);
     WB_TRY(wb_trainer_open(t, &r->config, r->comm));
     WB_TRY(resume(r));

@@ -33,10 +33,9 @@ static void override_spec(wb_encoder_spec *spec, const wb_config *config) {
     }
 }
 
-static wb_status read_folder(wb_model *model, const wb_config *config) {
+wb_status wb_model_check_path(const wb_config *config) {
     wb_status status = WB_OK;
     const bool wants_static = strcmp(config->model_encoder, "static") == 0;
-    const bool wants_bert = strcmp(config->model_encoder, "bert") == 0;
     WB_CHECK(config->model_path[0] != '\0', WB_ERR_CONFIG,
              "model.path is not set; it names a model folder, or a vocab.txt for a static encoder");
     const bool is_folder = wb_path_is_folder(config->model_path);
@@ -45,6 +44,16 @@ static wb_status read_folder(wb_model *model, const wb_config *config) {
              wb_path_is_file(config->model_path)
                  ? "; a vocabulary file needs model.encoder = static"
                  : "");
+done:
+    return status;
+}
+
+static wb_status read_folder(wb_model *model, const wb_config *config) {
+    wb_status status = WB_OK;
+    const bool wants_static = strcmp(config->model_encoder, "static") == 0;
+    const bool wants_bert = strcmp(config->model_encoder, "bert") == 0;
+    WB_TRY(wb_model_check_path(config));
+    const bool is_folder = wb_path_is_folder(config->model_path);
     if (is_folder) {
         const wb_status read = wb_model_folder_read(&model->folder, config->model_path);
         if (!wants_static) {

@@ -22,6 +22,9 @@ typedef struct wb_model {
     bool specials;           /* [CLS] and [SEP] stand around each text */
 } wb_model;
 
+/* Local. Checks that model.path is set and there, which is cheap. Error: WB_ERR_CONFIG. */
+wb_status wb_model_check_path(const wb_config *config);
+
 /* Collective. Opens what model.path and the other model.* keys say; rank 0 reads the weights and
  * the others receive them. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm);

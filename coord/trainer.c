@@ -26,11 +26,18 @@ static int64_t positives_to_read(const wb_config *config, const wb_data_set *dat
     return asked && most > 1 ? most : 0;
 }
 
+wb_status wb_trainer_check_paths(const wb_config *config) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_model_check_path(config));
+    WB_CHECK(config->data_train[0] != '\0', WB_ERR_CONFIG,
+             "data.train is not set; it names a BEIR folder or a Tevatron JSONL file");
+done:
+    return status;
+}
+
 static wb_status open_data(wb_trainer *t) {
     wb_status status = WB_OK;
     const wb_config *config = t->config;
-    WB_CHECK(config->data_train[0] != '\0', WB_ERR_CONFIG,
-             "data.train is not set; it names a BEIR folder or a Tevatron JSONL file");
     WB_TRY(wb_data_set_open(&t->data, config->data_train, config->data_split));
     const int64_t negatives = hard_negatives(config, t->data);
     WB_CHECK(negatives <= wb_data_set_negatives(t->data), WB_ERR_CONFIG,
@@ -164,6 +171,7 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     wb_status status = WB_OK;
     *t = (wb_trainer){.config = config, .comm = comm};
     wb_timetable_start(&t->time);
+    WB_TRY_ALL(comm, wb_trainer_check_paths(config));
     WB_TRY(wb_model_open(&t->model, config, comm));
     WB_TRY_ALL(comm, wb_widths_read(&t->widths, config->loss_widths, config->loss_width_weights,
                                     t->model.folder.spec.hidden));

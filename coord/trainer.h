@@ -34,6 +34,10 @@ typedef struct wb_trainer {
     int64_t done;                     /* optimizer steps done */
 } wb_trainer;
 
+/* Local. Checks that model and data are named, which is cheap: before a run folder is made.
+ * Error: WB_ERR_CONFIG. */
+wb_status wb_trainer_check_paths(const wb_config *config);
+
 /* Collective. Opens model and data and reserves all memory of the run; the optimizer's state is
  * zero. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_trainer_open(wb_trainer *trainer, const wb_config *config, wb_comm *comm);
