@@ -199,10 +199,11 @@ static void a_file_may_be_called_default(void **state) {
 
 static void what_is_written_reads_back_the_same(void **state) {
     (void)state;
-    static const char *const assignments[] = {
-        "data.train=a \"b\\c\"\n#\t: d\x7f\xc3\xa9 \xc2\x85 \xe2\x80\xa8"
-        " \xef\xbf\xbe \xf0\x9f\x98\x80",
-        "optimizer.lr=0.0012345678", "memory.budget=3M", "model.normalize=auto", "run.dir=  "};
+    static const char unusual[] = "data.train=a \"b\\c\"\n#\t: d\x7f\xc3\xa9 \xc2\x85 \xe2\x80\xa8"
+                                  " \xef\xbf\xbe \xf0\x9f\x98\x80";
+    static const char *const assignments[] = {unusual, "optimizer.lr=0.0012345678",
+                                              "memory.budget=3M", "model.normalize=auto",
+                                              "run.dir=  "};
     wb_config config, again;
     wb_origins *origins;
     char *text = NULL;
