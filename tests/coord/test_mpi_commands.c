@@ -582,6 +582,7 @@ static void export_writes_what_the_run_exported(void **state) {
 static void bench_measures_and_writes_nothing(void **state) {
     (void)state;
     expect_error(RUN(comm, "bench", "--steps", "0"), WB_ERR_USAGE, "--steps 0");
+    expect_error(RUN(comm, "verify", "--rows", "1"), WB_ERR_USAGE, "--rows 1");
     expect_ok(RUN(comm, "bench", "--steps", "1", "--set", assignment("run.dir", "benched"), "--set",
                   assignment("model.path", "model"), "--set", assignment("data.train", "beir"),
                   "--set", "batch.size=8", "--set", "data.max_query_tokens=16", "--set",
@@ -589,19 +590,6 @@ static void bench_measures_and_writes_nothing(void **state) {
     wait_for_all();
     struct stat there;
     assert_int_equal(stat(in_folder("benched"), &there), -1);
-}
-
-static void verify_holds_and_leaves_nothing_behind(void **state) {
-    (void)state;
-    expect_error(RUN(comm, "verify", "--rows", "1"), WB_ERR_USAGE, "--rows 1");
-    expect_ok(RUN(comm, "verify", "--rows", "9", "--set", assignment("run.dir", "verified"),
-                  "--set", assignment("model.path", "model"), "--set",
-                  assignment("data.train", "tevatron.jsonl"), "--set", "data.max_query_tokens=16",
-                  "--set", "data.max_passage_tokens=32"));
-    wait_for_all();
-    wb_log_init(wb_comm_rank(comm), WB_LOG_RUN); /* it speaks of the model once only */
-    struct stat there;
-    assert_int_equal(stat(in_folder("verified"), &there), -1);
 }
 
 int main(int argc, char **argv) {
@@ -627,7 +615,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(wrong_retrieval_flags_are_refused_on_all_ranks),
         cmocka_unit_test(export_writes_what_the_run_exported),
         cmocka_unit_test(bench_measures_and_writes_nothing),
-        cmocka_unit_test(verify_holds_and_leaves_nothing_behind),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     wb_comm_destroy(comm);
