@@ -102,29 +102,9 @@ done:
 /* ---- Checkpoints
  * -------------------------------------------------------------------------------------------- */
 
-static wb_checkpoint checkpoint_of(run *r) {
-    wb_trainer *t = &r->trainer;
-    wb_checkpoint state = {
-        .step = t->done,
-        .total_steps = t->optimizer.total_steps,
-        .rows = t->done * t->plan.size,
-        .seed = (uint64_t)r->config.run_seed,
-        .config_hash = wb_options_fixed_hash(&r->config),
-        .finished = t->done >= t->optimizer.total_steps,
-        .table = &t->model.table,
-        .values = t->model.params,
-        .slots = wb_optimizer_slots(t->optimizer.kind),
-    };
-    for (int i = 0; i < state.slots; i++) {
-        state.slot_names[i] = wb_optimizer_slot_name(t->optimizer.kind, i);
-        state.slot_values[i] = t->state[i];
-    }
-    return state;
-}
-
 static wb_status write_checkpoint(run *r) {
     wb_status status = WB_OK;
-    const wb_checkpoint state = checkpoint_of(r);
+    const wb_checkpoint state = wb_trainer_checkpoint(&r->trainer);
     WB_TRY(wb_run_folder_beat(r->folder));
     WB_TRY(wb_checkpoint_write(r->config.run_dir, &state));
     WB_TRY(wb_checkpoint_prune(r->config.run_dir, r->config.checkpoint_keep));
@@ -143,7 +123,7 @@ done:
 
 static wb_status read_checkpoint(run *r, int64_t *step) {
     wb_status status = WB_OK;
-    wb_checkpoint state = checkpoint_of(r);
+    wb_checkpoint state = wb_trainer_checkpoint(&r->trainer);
     bool found = false;
     char rejected[4096] = "";
     WB_TRY(
@@ -160,20 +140,13 @@ done:
 static wb_status resume(run *r) {
     wb_status status = WB_OK;
     wb_trainer *t = &r->trainer;
-    const int64_t bytes = (int64_t)wb_float_bytes(t->model.table.total);
     int64_t step = 0;
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? read_checkpoint(r, &step) : WB_OK);
-    WB_TRY(wb_broadcast(r->comm, &step, (int64_t)sizeof(step)));
-    t->done = step;
-    if (step == 0) {
-        goto done;
+    WB_TRY(wb_trainer_resume(t, step));
+    if (t->done > 0) {
+        wb_log(WB_LOG_RUN, "continuing %s after step %lld of %lld", r->config.run_dir,
+               (long long)t->done, (long long)t->optimizer.total_steps);
     }
-    WB_TRY(wb_broadcast(r->comm, t->model.params, bytes));
-    for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
-        WB_TRY(wb_broadcast(r->comm, t->state[i], bytes));
-    }
-    wb_log(WB_LOG_RUN, "continuing %s after step %lld of %lld", r->config.run_dir, (long long)step,
-           (long long)t->optimizer.total_steps);
 done:
     return status;
 }

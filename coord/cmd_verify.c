@@ -204,41 +204,26 @@ done:
 /* ---- Stop and resume
  * --------------------------------------------------------------------------------------- */
 
-static wb_checkpoint state_of(const verification *v, wb_trainer *t) {
-    wb_checkpoint state = {.step = t->done,
-                           .total_steps = t->optimizer.total_steps,
-                           .seed = (uint64_t)v->config.run_seed,
-                           .config_hash = wb_options_fixed_hash(&v->config),
-                           .table = &t->model.table,
-                           .values = t->model.params,
-                           .slots = wb_optimizer_slots(t->optimizer.kind)};
-    for (int i = 0; i < state.slots; i++) {
-        state.slot_names[i] = wb_optimizer_slot_name(t->optimizer.kind, i);
-        state.slot_values[i] = t->state[i];
-    }
-    return state;
-}
-
 static wb_status write_state(verification *v, wb_trainer *t) {
     wb_status status = WB_OK;
     const char *const folder = getenv("TMPDIR");
     WB_TRY(
         wb_path_join(v->scratch, folder ? folder : "/tmp", "widebatch-verify-%d", (int)getpid()));
     WB_TRY(wb_folder_make(v->scratch));
-    const wb_checkpoint state = state_of(v, t);
+    const wb_checkpoint state = wb_trainer_checkpoint(t);
     WB_TRY(wb_checkpoint_write(v->scratch, &state));
 done:
     return status;
 }
 
-static wb_status read_state(verification *v, wb_trainer *t) {
+static wb_status read_state(verification *v, wb_trainer *t, int64_t *step) {
     wb_status status = WB_OK;
-    wb_checkpoint state = state_of(v, t);
+    wb_checkpoint state = wb_trainer_checkpoint(t);
     bool found = false;
     char rejected[1024] = "";
     WB_TRY(wb_checkpoint_read_newest(v->scratch, &state, &found, rejected, sizeof(rejected)));
     WB_CHECK(found, WB_ERR_CHECKPOINT, "%s: the checkpoint just written is not there", v->scratch);
-    t->done = state.step;
+    *step = state.step;
 done:
     return status;
 }
@@ -249,6 +234,7 @@ static wb_status check_resume(verification *v) {
     outcome o = {0};
     const bool acts = wb_comm_rank(v->comm) == 0;
     const int64_t stop = 1 + v->config.run_seed % (STEPS - 1);
+    int64_t step = 0;
     char what[64];
     (void)snprintf(what, sizeof(what), "stopped after step %lld, continued from disk",
                    (long long)stop);
@@ -258,12 +244,8 @@ static wb_status check_resume(verification *v) {
     WB_TRY_ALL(v->comm, acts ? write_state(v, &t) : WB_OK);
     wb_trainer_close(&t);
     WB_TRY(wb_trainer_open(&t, &v->config, v->comm));
-    WB_TRY_ALL(v->comm, acts ? read_state(v, &t) : WB_OK);
-    WB_TRY(wb_broadcast(v->comm, &t.done, (int64_t)sizeof(t.done)));
-    WB_TRY(wb_broadcast(v->comm, t.model.params, (int64_t)wb_float_bytes(o.total)));
-    for (int i = 0; i < wb_optimizer_slots(t.optimizer.kind); i++) {
-        WB_TRY(wb_broadcast(v->comm, t.state[i], (int64_t)wb_float_bytes(o.total)));
-    }
+    WB_TRY_ALL(v->comm, acts ? read_state(v, &t, &step) : WB_OK);
+    WB_TRY(wb_trainer_resume(&t, step));
     WB_TRY(run_steps(&o, &t, STEPS));
     memcpy(o.params, t.model.params, wb_float_bytes(o.total));
     row(v, what, difference(&o, &v->base), 0.0, "");

@@ -2,6 +2,7 @@
 #include "trainer.h"
 
 #include "chunk_plan.h"
+#include "exchange.h"
 #include "gemm.h"
 #include "known_passages.h"
 #include "log.h"
@@ -191,6 +192,41 @@ void wb_trainer_close(wb_trainer *t) {
     wb_data_set_close(t->data);
     wb_model_close(&t->model);
     *t = (wb_trainer){0};
+}
+
+wb_checkpoint wb_trainer_checkpoint(wb_trainer *t) {
+    wb_checkpoint state = {
+        .step = t->done,
+        .total_steps = t->optimizer.total_steps,
+        .rows = t->done * t->plan.size,
+        .seed = (uint64_t)t->config->run_seed,
+        .config_hash = wb_options_fixed_hash(t->config),
+        .finished = t->done >= t->optimizer.total_steps,
+        .table = &t->model.table,
+        .values = t->model.params,
+        .slots = wb_optimizer_slots(t->optimizer.kind),
+    };
+    for (int i = 0; i < state.slots; i++) {
+        state.slot_names[i] = wb_optimizer_slot_name(t->optimizer.kind, i);
+        state.slot_values[i] = t->state[i];
+    }
+    return state;
+}
+
+wb_status wb_trainer_resume(wb_trainer *t, int64_t step) {
+    wb_status status = WB_OK;
+    const int64_t bytes = (int64_t)wb_float_bytes(t->model.table.total);
+    WB_TRY(wb_broadcast(t->comm, &step, (int64_t)sizeof(step)));
+    t->done = step;
+    if (step == 0) {
+        goto done;
+    }
+    WB_TRY(wb_broadcast(t->comm, t->model.params, bytes));
+    for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
+        WB_TRY(wb_broadcast(t->comm, t->state[i], bytes));
+    }
+done:
+    return status;
 }
 
 wb_status wb_trainer_log_plan(wb_trainer *t) {

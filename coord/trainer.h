@@ -3,6 +3,7 @@
 #define WB_TRAINER_H
 
 #include "batch.h"
+#include "checkpoint.h"
 #include "comm.h"
 #include "data_set.h"
 #include "infonce.h"
@@ -45,6 +46,13 @@ void wb_trainer_close(wb_trainer *trainer);
 
 /* Local. The loss as the configuration says. */
 wb_infonce wb_loss_of(const wb_trainer *trainer);
+
+/* Local. The run as a checkpoint holds it; arrays are borrowed from the trainer. */
+wb_checkpoint wb_trainer_checkpoint(wb_trainer *trainer);
+
+/* Collective. Rank 0 has read a checkpoint of `step` into its arrays: all ranks receive them and go
+ * on after that step; at step 0 nothing moves. `step` is looked at on rank 0. Error: WB_ERR_MPI. */
+wb_status wb_trainer_resume(wb_trainer *trainer, int64_t step);
 
 /* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
 wb_status wb_trainer_log_plan(wb_trainer *trainer);
