@@ -24,11 +24,13 @@ void wb_rng_block(uint32_t words[4], wb_rng_key key, uint32_t block) {
     }
 }
 
-/* One group, all rounds in lanes. The constants are Random123's own. */
+/* One group, all rounds in lanes. A word stands in the low half of 64 bits: what a product leaves
+ * in the high half is never looked at, and nothing is moved between lanes. The constants are
+ * Random123's own. */
 static void fill_group(uint32_t *restrict words, wb_rng_key key, uint32_t first_block) {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    uint64_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
     for (uint32_t lane = 0; lane < LANES; lane++) {
-        c0[lane] = first_block + lane;
+        c0[lane] = (uint32_t)(first_block + lane);
         c1[lane] = key.site;
         c2[lane] = key.example;
         c3[lane] = key.step;
@@ -37,23 +39,23 @@ static void fill_group(uint32_t *restrict words, wb_rng_key key, uint32_t first_
     for (int round = 0; round < philox4x32_rounds; round++) {
 #pragma omp simd
         for (int lane = 0; lane < LANES; lane++) {
-            const uint64_t p0 = (uint64_t)PHILOX_M4x32_0 * c0[lane];
-            const uint64_t p1 = (uint64_t)PHILOX_M4x32_1 * c2[lane];
-            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k.v[0];
-            const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k.v[1];
+            const uint64_t p0 = (uint64_t)PHILOX_M4x32_0 * (uint32_t)c0[lane];
+            const uint64_t p1 = (uint64_t)PHILOX_M4x32_1 * (uint32_t)c2[lane];
+            const uint64_t n0 = p1 >> 32 ^ c1[lane] ^ k.v[0];
+            const uint64_t n2 = p0 >> 32 ^ c3[lane] ^ k.v[1];
             c0[lane] = n0;
-            c1[lane] = (uint32_t)p1;
+            c1[lane] = p1;
             c2[lane] = n2;
-            c3[lane] = (uint32_t)p0;
+            c3[lane] = p0;
         }
         k.v[0] += PHILOX_W32_0;
         k.v[1] += PHILOX_W32_1;
     }
     for (int lane = 0; lane < LANES; lane++) {
-        words[lane] = c0[lane];
-        words[LANES + lane] = c1[lane];
-        words[2 * LANES + lane] = c2[lane];
-        words[3 * LANES + lane] = c3[lane];
+        words[lane] = (uint32_t)c0[lane];
+        words[LANES + lane] = (uint32_t)c1[lane];
+        words[2 * LANES + lane] = (uint32_t)c2[lane];
+        words[3 * LANES + lane] = (uint32_t)c3[lane];
     }
 }
 

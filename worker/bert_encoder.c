@@ -219,13 +219,13 @@ static wb_encoder_memory bert_bytes(const wb_encoder_spec *spec, int64_t T) {
     const size_t embeddings = 2 * row + 2 * floats_taken(T) + wb_arena_rounded(sizeof(bert_tape)) +
                               wb_arena_rounded((size_t)spec->layers * sizeof(layer_tape));
     const size_t scratch =
-        floats_taken(T * F) + floats_taken(wb_attention_scratch(spec->positions));
+        floats_taken(T * F) + floats_taken(wb_attention_scratch(spec->positions, H / spec->heads));
     return (wb_encoder_memory){
         .forward = embeddings + layer + row + scratch,
         .tape = embeddings + (size_t)spec->layers * (layer + row),
         .backward = 3 * row + floats_taken(3 * T * H) + 2 * floats_taken(T * F) +
                     floats_taken(2 * WB_ROW_BLOCKS * H) +
-                    floats_taken(wb_attention_scratch(spec->positions)),
+                    floats_taken(wb_attention_scratch(spec->positions, H / spec->heads)),
     };
 }
 
@@ -303,7 +303,8 @@ static wb_status bert_forward(const wb_encoder *encoder, float *y, void **kept, 
     WB_TRY(take_tape(&tape, spec, T, keep, arena));
     const size_t mark = wb_arena_mark(arena);
     WB_TRY(wb_arena_floats(arena, T * spec->intermediate, &gelu));
-    WB_TRY(wb_arena_floats(arena, wb_attention_scratch(spec->positions), &scratch));
+    WB_TRY(
+        wb_arena_floats(arena, wb_attention_scratch(spec->positions, H / spec->heads), &scratch));
 
     wb_embed_forward(tape->sum, w.words, w.positions, w.types, chunk, H);
     wb_add_norm_forward(tape->embedded, tape->mean, tape->rstd, tape->sum, NULL, &norm, chunk,
@@ -350,7 +351,8 @@ static wb_status take_backward(backward_scratch *b, const wb_encoder_spec *spec,
     WB_TRY(wb_arena_floats(arena, T * F, &b->dinner));
     WB_TRY(wb_arena_floats(arena, T * F, &b->gelu));
     WB_TRY(wb_arena_floats(arena, 2 * WB_ROW_BLOCKS * H, &b->partial));
-    WB_TRY(wb_arena_floats(arena, wb_attention_scratch(spec->positions), &b->scratch));
+    WB_TRY(wb_arena_floats(arena, wb_attention_scratch(spec->positions, H / spec->heads),
+                           &b->scratch));
 done:
     return status;
 }

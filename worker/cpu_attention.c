@@ -1,33 +1,49 @@
 /* Attention over packed sequences on the CPU.
  *
- * The unit of work is one head of one sequence, walked in blocks of query rows: a block of scores
- * [QUERY_BLOCK, length] stays in the second-level cache between its products and its softmax.
- * Backward computes the scores again from query, key and the kept log-sum-exp: two more thin
- * products (under 3 % of a layer at 128 tokens) instead of h * T * T kept probabilities.
+ * The unit of work is one head of one sequence. Its query, key and value are copied side by side,
+ * key and value transposed too, so that every product reads whole registers (tile_product.h); then
+ * it is walked in blocks of query rows, whose scores [QUERY_BLOCK, length] stay in the first-level
+ * cache between products and softmax. Backward computes the scores again from query, key and the
+ * kept log-sum-exp instead of keeping h * T * T probabilities.
  */
 #include "gemm.h"
 #include "ops.h"
+#include "tile_product.h"
 #include "vector_math.h"
 
 #include <math.h>
+#include <string.h>
 
-enum { QUERY_BLOCK = 64 };
+enum { QUERY_BLOCK = 32 };
 
-/* One head of one sequence. */
+/* One head of one sequence, and what its thread works in. Rows of D floats are padded to W, rows
+ * of `length` scores to `padded`. */
 typedef struct head {
-    const float *q, *k, *v; /* [length, D] with row length 3 H */
-    int64_t length, D, ld;  /* ld = 3 H */
-    float scale;            /* 1 / sqrt(D) */
+    int64_t length, D, W, padded;
     uint32_t example;
-    uint64_t first_row; /* head * length: rows of this head's mask begin here */
+    uint64_t first_row;      /* head * length: rows of this head's mask begin here */
+    float *q, *k, *v;        /* [length, W]; q times 1 / sqrt(D) */
+    float *kt, *vt;          /* [D, padded] */
+    float *y, *dy;           /* [length, W] */
+    float *dq, *dk, *dv;     /* [length, W] */
+    float *scores, *dscores; /* [QUERY_BLOCK, padded] */
 } head;
 
-int64_t wb_attention_scratch(int64_t longest) {
-    return (int64_t)wb_threads() * 2 * QUERY_BLOCK * longest;
+/* Rows a matrix of `length` rows has in the scratch: whole tiles of rows and of columns. */
+static int64_t padded_length(int64_t length) {
+    return wb_tile_columns(wb_tile_rows(length));
 }
 
-static float *my_scratch(float *scratch, int64_t longest) {
-    return scratch + (int64_t)wb_thread() * 2 * QUERY_BLOCK * longest;
+enum { ROW_ARRAYS = 8, COLUMN_ARRAYS = 2, SCORE_ARRAYS = 2 };
+
+static int64_t thread_scratch(int64_t longest, int64_t D) {
+    const int64_t padded = padded_length(longest);
+    return padded *
+           (ROW_ARRAYS * wb_tile_columns(D) + COLUMN_ARRAYS * D + SCORE_ARRAYS * QUERY_BLOCK);
+}
+
+int64_t wb_attention_scratch(int64_t longest, int64_t D) {
+    return (int64_t)wb_threads() * thread_scratch(longest, D);
 }
 
 static int64_t longest_sequence(const wb_packed *packed) {
@@ -39,27 +55,75 @@ static int64_t longest_sequence(const wb_packed *packed) {
     return longest;
 }
 
-static head find_head(const float *qkv, const wb_chunk *chunk, int64_t sequence, int64_t h,
-                      int64_t heads, int64_t H) {
+static head place_head(const wb_chunk *chunk, int64_t sequence, int64_t h, int64_t D,
+                       float *scratch) {
     const int64_t *offsets = chunk->packed.offsets;
-    const int64_t D = H / heads;
-    const float *q = qkv + (offsets[sequence] - offsets[0]) * 3 * H + h * D;
     const int64_t length = offsets[sequence + 1] - offsets[sequence];
-    return (head){.q = q,
-                  .k = q + H,
-                  .v = q + 2 * H,
-                  .length = length,
-                  .D = D,
-                  .ld = 3 * H,
-                  .scale = 1.0f / sqrtf((float)D),
-                  .example = chunk->examples[sequence],
-                  .first_row = (uint64_t)(h * length)};
+    head a = {.length = length,
+              .D = D,
+              .W = wb_tile_columns(D),
+              .padded = padded_length(length),
+              .example = chunk->examples[sequence],
+              .first_row = (uint64_t)(h * length)};
+    float **const rows[ROW_ARRAYS] = {&a.q, &a.k, &a.v, &a.y, &a.dy, &a.dq, &a.dk, &a.dv};
+    for (int i = 0; i < ROW_ARRAYS; i++, scratch += a.padded * a.W) {
+        *rows[i] = scratch;
+    }
+    a.kt = scratch;
+    a.vt = a.kt + D * a.padded;
+    a.scores = a.vt + D * a.padded;
+    a.dscores = a.scores + QUERY_BLOCK * a.padded;
+    return a;
 }
 
-/* scores [rows, length] = scale * q kᵀ for query rows first .. first + rows */
-static void block_scores(float *scores, const head *a, int64_t first, int64_t rows) {
-    wb_gemm(scores, a->length, a->q + first * a->ld, a->ld, WB_PLAIN, a->k, a->ld, WB_TRANSPOSED,
-            rows, a->length, a->D, a->scale, 0.0f);
+/* to [length, W]: factor times rows of D floats that stand ld apart */
+static void copy_rows(float *to, const head *a, const float *from, int64_t ld, float factor) {
+    for (int64_t row = 0; row < a->length; row++) {
+#pragma omp simd
+        for (int64_t i = 0; i < a->D; i++) {
+            to[row * a->W + i] = factor * from[row * ld + i];
+        }
+    }
+}
+
+/* and back */
+static void place_rows(float *to, int64_t ld, const head *a, const float *from, float factor) {
+    for (int64_t row = 0; row < a->length; row++) {
+#pragma omp simd
+        for (int64_t i = 0; i < a->D; i++) {
+            to[row * ld + i] = factor * from[row * a->W + i];
+        }
+    }
+}
+
+/* to [D, padded] from rows [length, W] */
+static void transpose(float *restrict to, const head *a, const float *restrict from) {
+    for (int64_t i = 0; i < a->D; i++) {
+#pragma omp simd
+        for (int64_t row = 0; row < a->length; row++) {
+            to[i * a->padded + row] = from[row * a->W + i];
+        }
+    }
+}
+
+static void read_head(head *a, const float *qkv, int64_t H) {
+    const float scale = 1.0f / sqrtf((float)a->D);
+    copy_rows(a->q, a, qkv, 3 * H, scale);
+    copy_rows(a->k, a, qkv + H, 3 * H, 1.0f);
+    copy_rows(a->v, a, qkv + 2 * H, 3 * H, 1.0f);
+    transpose(a->kt, a, a->k);
+}
+
+static int64_t rows_of_block(const head *a, int64_t first) {
+    const int64_t left = a->length - first;
+    return left < QUERY_BLOCK ? left : QUERY_BLOCK;
+}
+
+/* scores [rows, padded] of rows [.., W] from `first` on with a transposed matrix */
+static void block_scores(float *scores, const head *a, const float *rows, const float *transposed,
+                         int64_t first) {
+    wb_tile_product(scores, a->padded, false, rows + first * a->W, a->W, 1, transposed, a->padded,
+                    wb_tile_rows(rows_of_block(a, first)), wb_tile_columns(a->length), a->D);
 }
 
 /* p [length] is multiplied by its mask; the mask of query row `row` of the head */
@@ -98,36 +162,35 @@ static float softmax_row(float *p, int64_t length) {
     return most + logf(sum);
 }
 
-static void head_forward(float *y, float *lse, const head *a, const wb_dropout *dropout, int64_t H,
-                         float *scores) {
+static void head_forward(float *lse, const head *a, const wb_dropout *dropout) {
     for (int64_t first = 0; first < a->length; first += QUERY_BLOCK) {
-        const int64_t left = a->length - first;
-        const int64_t rows = left < QUERY_BLOCK ? left : QUERY_BLOCK;
-        block_scores(scores, a, first, rows);
+        const int64_t rows = rows_of_block(a, first);
+        block_scores(a->scores, a, a->q, a->kt, first);
         for (int64_t row = 0; row < rows; row++) {
-            float *p = scores + row * a->length;
+            float *p = a->scores + row * a->padded;
             lse[first + row] = softmax_row(p, a->length);
             if (dropout->probability > 0.0f) {
                 mask_probabilities(p, a, first + row, dropout);
             }
         }
-        wb_gemm(y + first * H, H, scores, a->length, WB_PLAIN, a->v, a->ld, WB_PLAIN, rows, a->D,
-                a->length, 1.0f, 0.0f);
+        wb_tile_product(a->y + first * a->W, a->W, false, a->scores, a->padded, 1, a->v, a->W,
+                        wb_tile_rows(rows), a->W, a->length);
     }
 }
 
 void wb_attention_forward(float *y, float *lse, const float *qkv, const wb_chunk *chunk,
                           const wb_dropout *dropout, int64_t heads, int64_t H, float *scratch) {
-    const int64_t T = wb_packed_tokens(&chunk->packed);
-    const int64_t longest = longest_sequence(&chunk->packed);
+    const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
+    const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
     const int64_t tasks = chunk->packed.n * heads;
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t task = 0; task < tasks; task++) {
         const int64_t sequence = task / heads, h = task % heads;
         const int64_t start = chunk->packed.offsets[sequence] - chunk->packed.offsets[0];
-        const head a = find_head(qkv, chunk, sequence, h, heads, H);
-        head_forward(y + start * H + h * a.D, lse + h * T + start, &a, dropout, H,
-                     my_scratch(scratch, longest));
+        head a = place_head(chunk, sequence, h, D, scratch + wb_thread() * share);
+        read_head(&a, qkv + start * 3 * H + h * D, H);
+        head_forward(lse + h * T + start, &a, dropout);
+        place_rows(y + start * H + h * D, H, &a, a.y, 1.0f);
     }
 }
 
@@ -172,46 +235,47 @@ static float row_dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-/* dq, dk, dv [length, D] with row length 3 H: dq filled, dk and dv added to */
-static void head_backward(float *dq, float *dk, float *dv, const float *dy, const float *y,
-                          const float *lse, const head *a, const wb_dropout *dropout, int64_t H,
-                          float *p) {
-    float *dp = p + QUERY_BLOCK * a->length;
+/* dq, dk, dv filled; dq is to be multiplied by 1 / sqrt(D), as q was */
+static void head_backward(const head *a, const float *lse, const wb_dropout *dropout) {
+    const int64_t W = a->W, all = wb_tile_rows(a->length);
     for (int64_t first = 0; first < a->length; first += QUERY_BLOCK) {
-        const int64_t left = a->length - first;
-        const int64_t rows = left < QUERY_BLOCK ? left : QUERY_BLOCK;
-        const float *block_dy = dy + first * H;
-        block_scores(p, a, first, rows);
-        wb_gemm(dp, a->length, block_dy, H, WB_PLAIN, a->v, a->ld, WB_TRANSPOSED, rows, a->length,
-                a->D, 1.0f, 0.0f);
+        const int64_t rows = rows_of_block(a, first);
+        block_scores(a->scores, a, a->q, a->kt, first);
+        block_scores(a->dscores, a, a->dy, a->vt, first);
         for (int64_t row = 0; row < rows; row++) {
-            const float along = row_dot(block_dy + row * H, y + (first + row) * H, a->D);
-            softmax_row_backward(p + row * a->length, dp + row * a->length, a, first + row,
-                                 lse[first + row], along, dropout);
+            const int64_t at = (first + row) * W;
+            softmax_row_backward(a->scores + row * a->padded, a->dscores + row * a->padded, a,
+                                 first + row, lse[first + row],
+                                 row_dot(a->dy + at, a->y + at, a->D), dropout);
         }
-        wb_gemm(dv, a->ld, p, a->length, WB_TRANSPOSED, block_dy, H, WB_PLAIN, a->length, a->D,
-                rows, 1.0f, first == 0 ? 0.0f : 1.0f);
-        wb_gemm(dk, a->ld, dp, a->length, WB_TRANSPOSED, a->q + first * a->ld, a->ld, WB_PLAIN,
-                a->length, a->D, rows, a->scale, first == 0 ? 0.0f : 1.0f);
-        wb_gemm(dq + first * a->ld, a->ld, dp, a->length, WB_PLAIN, a->k, a->ld, WB_PLAIN, rows,
-                a->D, a->length, a->scale, 0.0f);
+        wb_tile_product(a->dv, W, first > 0, a->scores, 1, a->padded, a->dy + first * W, W, all, W,
+                        rows);
+        wb_tile_product(a->dk, W, first > 0, a->dscores, 1, a->padded, a->q + first * W, W, all, W,
+                        rows);
+        wb_tile_product(a->dq + first * W, W, false, a->dscores, a->padded, 1, a->k, W,
+                        wb_tile_rows(rows), W, a->length);
     }
 }
 
 void wb_attention_backward(float *dqkv, const float *dy, const float *y, const float *lse,
                            const float *qkv, const wb_chunk *chunk, const wb_dropout *dropout,
                            int64_t heads, int64_t H, float *scratch) {
-    const int64_t T = wb_packed_tokens(&chunk->packed);
-    const int64_t longest = longest_sequence(&chunk->packed);
+    const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
+    const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
     const int64_t tasks = chunk->packed.n * heads;
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t task = 0; task < tasks; task++) {
         const int64_t sequence = task / heads, h = task % heads;
         const int64_t start = chunk->packed.offsets[sequence] - chunk->packed.offsets[0];
-        const head a = find_head(qkv, chunk, sequence, h, heads, H);
-        float *dq = dqkv + start * 3 * H + h * a.D;
-        const int64_t at = start * H + h * a.D;
-        head_backward(dq, dq + H, dq + 2 * H, dy + at, y + at, lse + h * T + start, &a, dropout, H,
-                      my_scratch(scratch, longest));
+        const int64_t at = start * H + h * D, at3 = start * 3 * H + h * D;
+        head a = place_head(chunk, sequence, h, D, scratch + wb_thread() * share);
+        read_head(&a, qkv + at3, H);
+        copy_rows(a.y, &a, y + at, H, 1.0f);
+        copy_rows(a.dy, &a, dy + at, H, 1.0f);
+        transpose(a.vt, &a, a.v);
+        head_backward(&a, lse + h * T + start, dropout);
+        place_rows(dqkv + at3, 3 * H, &a, a.dq, 1.0f / sqrtf((float)D));
+        place_rows(dqkv + at3 + H, 3 * H, &a, a.dk, 1.0f);
+        place_rows(dqkv + at3 + 2 * H, 3 * H, &a, a.dv, 1.0f);
     }
 }

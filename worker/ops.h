@@ -95,8 +95,9 @@ void wb_add_norm_backward(float *dsum, float *dx, float *dweight, float *dbias, 
 /* ---- Attention over packed sequences
  * -------------------------------------------------------------- */
 
-/* Floats of scratch that the two calls below need, for sequences of at most `longest` tokens. */
-int64_t wb_attention_scratch(int64_t longest);
+/* Floats of scratch that the two calls below need, for sequences of at most `longest` tokens and
+ * heads of width D = H / h. */
+int64_t wb_attention_scratch(int64_t longest, int64_t D);
 
 /* y [T, H], lse [h, T] filled; qkv [T, 3 H] holds query, key and value side by side.
  * Softmax runs over the tokens of a row's own sequence; probabilities pass through dropout.

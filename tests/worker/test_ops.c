@@ -332,7 +332,7 @@ static void attention_equals_pytorch(void **state) {
     float *dy = fixture_array(fixture, "attention.dy", NULL);
     float *dx = fixture_array(fixture, "attention.dx", NULL);
     float *got = zeros(T * H), *lse = zeros(HEADS * T), *dqkv = zeros(T * 3 * H);
-    float *scratch = zeros(wb_attention_scratch(70));
+    float *scratch = zeros(wb_attention_scratch(70, H / HEADS));
     wb_attention_forward(got, lse, x, &chunk, &none, HEADS, H, scratch);
     expect_close(got, y, T * H, 2e-6, "y");
     wb_attention_backward(dqkv, dy, got, lse, x, &chunk, &none, HEADS, H, scratch);
@@ -389,14 +389,14 @@ static void plain_attention(double *y, const double *qkv, const void *with) {
 
 static void attention_gradient_equals_difference_with_dropout(void **state) {
     (void)state;
-    enum { H = 8, HEADS = 2 };
-    const int64_t lengths[] = {5, 1, 9};
+    enum { H = 8, HEADS = 2, LONGEST = 41 }; /* more than one block of query rows */
+    const int64_t lengths[] = {5, 1, LONGEST};
     wb_chunk chunk = make_chunk(lengths, 3, 10);
     const int64_t T = wb_packed_tokens(&chunk.packed);
     const wb_dropout dropout = {.seed = 9, .step = 1, .probability = 0.3f, .site = 2};
     const attention_case c = {.chunk = &chunk, .dropout = &dropout, .heads = HEADS, .H = H};
     float *x = draw(T * 3 * H, 1), *dy = draw(T * H, 2), *y = zeros(T * H), *lse = zeros(HEADS * T);
-    float *dqkv = zeros(T * 3 * H), *scratch = zeros(wb_attention_scratch(9));
+    float *dqkv = zeros(T * 3 * H), *scratch = zeros(wb_attention_scratch(LONGEST, H / HEADS));
     wb_attention_forward(y, lse, x, &chunk, &dropout, HEADS, H, scratch);
     wb_attention_backward(dqkv, dy, y, lse, x, &chunk, &dropout, HEADS, H, scratch);
     expect_difference(dqkv, x, T * 3 * H, dy, T * H, plain_attention, &c, 1e-5, "attention");
