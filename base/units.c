@@ -82,6 +82,29 @@ bool wb_parse_bytes(const char *text, size_t *bytes) {
     return true;
 }
 
+bool wb_parse_seconds(const char *text, double *seconds) {
+    static const char letters[] = "dhms";
+    static const double scales[] = {86400.0, 3600.0, 60.0, 1.0};
+    double sum = 0.0;
+    size_t next = 0; /* of the letters that may still come */
+    do {
+        char *end;
+        const double number = isdigit((unsigned char)*text) ? strtod(text, &end) : -1.0;
+        if (!(number >= 0.0 && number < 1e9)) {
+            return false;
+        }
+        const char *const letter = *end ? strchr(letters + next, *end) : letters + 3;
+        if (!letter || (*end == '\0' && next > 0)) {
+            return false;
+        }
+        sum += number * scales[letter - letters];
+        next = (size_t)(letter - letters) + 1;
+        text = *end ? end + 1 : end;
+    } while (*text);
+    *seconds = sum;
+    return true;
+}
+
 double wb_now(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);

@@ -45,6 +45,10 @@ wb_text_number wb_seconds_text(double seconds);
  * B or iB. False where the text is no size; bytes then untouched. */
 bool wb_parse_bytes(const char *text, size_t *bytes);
 
+/* Local. "90", "1.5h", "1h30m", "2d" -> seconds; d, h, m, s from large to small, each at most once.
+ * False where the text is no time; seconds then untouched. */
+bool wb_parse_seconds(const char *text, double *seconds);
+
 /* Local. Seconds on a clock that only goes forward. */
 double wb_now(void);
 

@@ -105,10 +105,17 @@ _Noreturn void wb_comm_abort(int exit_code) {
 }
 
 wb_status wb_agree(wb_comm *comm, wb_status mine) {
+    int nothing = 0;
+    return wb_agree_most(comm, mine, &nothing);
+}
+
+wb_status wb_agree_most(wb_comm *comm, wb_status mine, int *most) {
     wb_status status = WB_OK;
-    /* the lowest failed rank, and how many failed */
-    int lowest = mine == WB_OK ? INT_MAX : comm->rank, failed = mine == WB_OK ? 0 : 1;
-    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, comm->mpi));
+    /* the lowest failed rank, and the most as a least; then how many failed */
+    int least[2] = {mine == WB_OK ? INT_MAX : comm->rank, -*most}, failed = mine == WB_OK ? 0 : 1;
+    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_INT, MPI_MIN, comm->mpi));
+    const int lowest = least[0];
+    *most = -least[1];
     if (lowest == INT_MAX) {
         return WB_OK;
     }

@@ -41,6 +41,10 @@ _Noreturn void wb_comm_abort(int exit_code);
  * message of the lowest rank that failed ("rank R: …" where not all ranks failed). */
 wb_status wb_agree(wb_comm *comm, wb_status status);
 
+/* Collective. wb_agree, and in the same exchange *most becomes the largest that any rank brought.
+ */
+wb_status wb_agree_most(wb_comm *comm, wb_status status, int *most);
+
 /* Collective. Ends in wb_agree: for a local call just before a collective one. */
 #define WB_TRY_ALL(comm, call)                                                                     \
     do {                                                                                           \

@@ -9,6 +9,7 @@
 #include "progress.h"
 #include "retrieval.h"
 #include "run_folder.h"
+#include "run_life.h"
 #include "step.h"
 #include "units.h"
 
@@ -44,6 +45,9 @@ typedef struct run {
     wb_trainer trainer;
     wb_run_folder *folder;   /* rank 0 */
     wb_metrics_log *metrics; /* rank 0 */
+    wb_run_life life;
+    double began;  /* this process */
+    int64_t saved; /* step of the newest checkpoint; 0 needs none */
     wb_measures before, after;
     bool measured_before;
 } run;
@@ -114,9 +118,12 @@ done:
 
 static wb_status save(run *r) {
     wb_status status = WB_OK;
+    const double began = wb_now();
     wb_timetable_enter(&r->trainer.time, WB_PHASE_CHECKPOINT);
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_checkpoint(r) : WB_OK);
     wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
+    wb_run_life_saved(&r->life, wb_now() - began);
+    r->saved = r->trainer.done;
 done:
     return status;
 }
@@ -143,6 +150,7 @@ static wb_status resume(run *r) {
     int64_t step = 0;
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? read_checkpoint(r, &step) : WB_OK);
     WB_TRY(wb_trainer_resume(t, step));
+    r->saved = t->done;
     if (t->done > 0) {
         wb_log(WB_LOG_RUN, "continuing %s after step %lld of %lld", r->config.run_dir,
                (long long)t->done, (long long)t->optimizer.total_steps);
@@ -239,25 +247,71 @@ static wb_status log_metrics(run *r, const wb_step_report *report, double second
                                sizeof(metrics) / sizeof(metrics[0]));
 }
 
+/* Where the ranks agreed to stop, they save what is not saved and leave with WB_STOPPED. */
+static wb_status stop_if_agreed(run *r) {
+    wb_status status = WB_OK;
+    const wb_trainer *t = &r->trainer;
+    if (r->life.stop == WB_STOP_NONE) {
+        goto done;
+    }
+    wb_log(WB_LOG_RUN, "stopping after step %lld: %s", (long long)t->done,
+           wb_run_life_reason(&r->life));
+    if (t->done > r->saved) {
+        WB_TRY(save(r));
+    }
+    WB_TRY(wb_run_life_stopped(&r->life, t->done, t->optimizer.total_steps));
+done:
+    return status;
+}
+
+/* Between the parts of a run that are not steps. */
+static wb_status stop_if_asked(run *r) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_run_life_agree(&r->life, WB_OK));
+    WB_TRY(stop_if_agreed(r));
+done:
+    return status;
+}
+
+/* A step and its line in the metrics; the ranks then agree whether to go on. */
+static wb_status train_step(run *r, wb_step_report *report) {
+    wb_status status = WB_OK;
+    const double began = wb_now();
+    WB_TRY(wb_step_run(&r->trainer, report));
+    const double seconds = wb_now() - began;
+    wb_run_life_stepped(&r->life, seconds);
+    WB_TRY(wb_run_life_agree(&r->life,
+                             wb_comm_rank(r->comm) == 0 ? log_metrics(r, report, seconds) : WB_OK));
+done:
+    return status;
+}
+
 static wb_status train_steps(run *r) {
     wb_status status = WB_OK;
     wb_trainer *t = &r->trainer;
     const int64_t total = t->optimizer.total_steps, every = r->config.checkpoint_every;
-    const bool speaks = wb_comm_rank(r->comm) == 0;
     wb_progress progress;
     wb_progress_start(&progress, t->done, total, r->config.batch_size);
     while (t->done < total) {
-        const double began = wb_now();
         wb_step_report report;
-        WB_TRY(wb_step_run(t, &report));
-        WB_TRY_ALL(r->comm, speaks ? log_metrics(r, &report, wb_now() - began) : WB_OK);
+        WB_TRY(train_step(r, &report));
         wb_progress_step(&progress, t->done, &report);
         if (t->done == total || (every > 0 && t->done % every == 0)) {
             WB_TRY(save(r));
         }
+        WB_TRY(stop_if_agreed(r));
     }
 done:
     return status;
+}
+
+/* A checkpoint is expected to be written at 50 MB/s until one was. */
+static wb_status start_life(run *r) {
+    const wb_trainer *t = &r->trainer;
+    const int64_t arrays = 1 + wb_optimizer_slots(t->optimizer.kind);
+    const double save_seconds = (double)wb_float_bytes(arrays * t->model.table.total) / 50e6;
+    return wb_run_life_start(&r->life, r->config.run_dir, r->began, r->config.run_max_time,
+                             save_seconds, r->comm);
 }
 
 static wb_status open_metrics(run *r) {
@@ -289,8 +343,10 @@ static void log_gain(const run *r) {
 static wb_status finish(run *r) {
     wb_status status = WB_OK;
     if (r->config.data_eval[0] != '\0') {
+        WB_TRY(stop_if_asked(r));
         WB_TRY(evaluate(r, &r->after, "after"));
     }
+    WB_TRY(stop_if_asked(r));
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? export_model(r) : WB_OK);
     WB_TRY(wb_timetable_log(&r->trainer.time, r->comm));
     if (r->measured_before && r->config.data_eval[0] != '\0') {
@@ -320,9 +376,12 @@ static wb_status run_all(run *r) {
     }
     WB_TRY(wb_trainer_log_plan(t));
     WB_TRY_ALL(r->comm, speaks ? open_metrics(r) : WB_OK);
+    WB_TRY_ALL(r->comm, start_life(r));
+    WB_TRY(stop_if_asked(r));
     if (r->config.data_eval[0] != '\0' && t->done == 0) {
         WB_TRY(evaluate(r, &r->before, "before"));
         r->measured_before = true;
+        WB_TRY(stop_if_asked(r));
     }
     WB_TRY(train_steps(r));
     WB_TRY(finish(r));
@@ -342,7 +401,7 @@ done:
 
 wb_status wb_command_train(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
-    run r = {.comm = comm};
+    run r = {.comm = comm, .began = wb_now()};
     WB_TRY_ALL(comm, wb_config_read(&r.config, &r.origins, arguments->positional,
                                     arguments->repeated, arguments->repeats));
     if (arguments->values[PRINT_CONFIG]) {

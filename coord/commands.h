@@ -8,6 +8,7 @@
 /* name, argument without dashes (or NULL), one line of help */
 #define WB_COMMAND_TABLE(X)                                                                        \
     X(train, "CONFIG.yaml", "train a retriever, or continue: the same line does both")             \
+    X(halt, "RUN_DIR", "ask a run to save after its step and stop; its command continues it")      \
     X(encode, NULL, "write representations of the texts of a JSONL file")                          \
     X(search, NULL, "find the k best passages of each query, exactly")                             \
     X(eval, NULL, "measure a TREC run as trec_eval does")                                          \
@@ -26,6 +27,7 @@ typedef struct wb_command {
     int flag_count;
     wb_status (*run)(const wb_arguments *arguments, wb_comm *comm); /* Collective */
     void (*more_help)(FILE *out);                                   /* or NULL */
+    void (*catch_signals)(void); /* before and after MPI is initialised; or NULL */
 } wb_command;
 
 #define WB_COMMAND_DECLARE(name, positional, summary)                                              \

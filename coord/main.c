@@ -3,6 +3,7 @@
 #include "io_library.h"
 #include "log.h"
 #include "machine.h"
+#include "run_life.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 static const wb_command *find_command(const char *name) {
     static wb_command commands[] = {
 #define COMMAND_ROW(name, positional, summary)                                                     \
-    {#name, positional, summary, wb_##name##_flags, 0, wb_command_##name, NULL},
+    {#name, positional, summary, wb_##name##_flags, 0, wb_command_##name, NULL, NULL},
         WB_COMMAND_TABLE(COMMAND_ROW)
 #undef COMMAND_ROW
     };
@@ -22,7 +23,10 @@ static const wb_command *find_command(const char *name) {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(commands[i].name, name) == 0) {
             commands[i].flag_count = *counts[i];
-            commands[i].more_help = strcmp(name, "train") == 0 ? wb_train_help : NULL;
+            if (strcmp(name, "train") == 0) {
+                commands[i].more_help = wb_train_help;
+                commands[i].catch_signals = wb_run_life_catch_signals;
+            }
             return &commands[i];
         }
     }
@@ -86,9 +90,15 @@ static int report(wb_status status, int rank) {
 static int run_command(const wb_command *command, int argc, char **argv) {
     wb_comm *comm = NULL;
     wb_arguments arguments;
+    if (command->catch_signals) {
+        command->catch_signals();
+    }
     wb_status status = wb_comm_create(&comm, &argc, &argv);
     if (status != WB_OK) {
         return report(status, 0);
+    }
+    if (command->catch_signals) {
+        command->catch_signals();
     }
     const int rank = wb_comm_rank(comm);
     wb_log_init(rank, WB_LOG_RUN);

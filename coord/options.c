@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { TEXT, CHOICE, COUNT, REAL, SIZE } option_kind;
+typedef enum option_kind { TEXT, CHOICE, COUNT, REAL, SIZE, TIME } option_kind;
 typedef enum option_change { FIXED, FREE } option_change;
 
 typedef struct option {
@@ -38,9 +38,11 @@ typedef struct option {
     {REAL, key, offsetof(wb_config, member), #value, least, most, NULL, change, help},
 #define ROW_SIZE(member, key, value, change, help)                                                 \
     {SIZE, key, offsetof(wb_config, member), value, 0, 0, NULL, change, help},
+#define ROW_TIME(member, key, value, change, help)                                                 \
+    {TIME, key, offsetof(wb_config, member), value, 0, 0, NULL, change, help},
 
 static const option table[] = {
-    WB_OPTION_TABLE(ROW_TEXT, ROW_CHOICE, ROW_COUNT, ROW_REAL, ROW_SIZE)};
+    WB_OPTION_TABLE(ROW_TEXT, ROW_CHOICE, ROW_COUNT, ROW_REAL, ROW_SIZE, ROW_TIME)};
 enum { OPTIONS = sizeof(table) / sizeof(table[0]) };
 
 struct wb_origins {
@@ -133,6 +135,13 @@ static wb_status set_value(wb_config *config, const option *row, const char *val
                    : WB_ERROR(WB_ERR_CONFIG,
                               "%s: %s = %.200s; a size such as 512M or 4GiB is needed", origin,
                               row->key, value);
+    case TIME:
+        return wb_parse_seconds(value, member)
+                   ? WB_OK
+                   : WB_ERROR(
+                         WB_ERR_CONFIG,
+                         "%s: %s = %.200s; a time such as 90 (seconds), 45m or 1h30m is needed",
+                         origin, row->key, value);
     }
     return WB_OK;
 }
@@ -148,6 +157,7 @@ static void print_value(const wb_config *config, const option *row, char *text, 
         (void)snprintf(text, bytes, "%lld", (long long)*(const int64_t *)member);
         break;
     case REAL:
+    case TIME:
         (void)snprintf(text, bytes, "%.12g", *(const double *)member);
         break;
     case SIZE:

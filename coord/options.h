@@ -6,6 +6,7 @@
  * A row is KIND(member, key, default, least, most, changes, help):
  *   TEXT, PATH, CHOICE   strings; `most` of a CHOICE is its list "a|b|c"
  *   COUNT, REAL, SIZE    integer, number, bytes ("512M"); inclusive range
+ *   TIME                 seconds ("90", "1h30m")
  *   changes              whether a run may be continued with another value: FIXED or FREE
  */
 #ifndef WB_OPTIONS_H
@@ -18,11 +19,13 @@
 
 enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
 
-#define WB_OPTION_TABLE(TEXT, CHOICE, COUNT, REAL, SIZE)                                           \
+#define WB_OPTION_TABLE(TEXT, CHOICE, COUNT, REAL, SIZE, TIME)                                     \
     TEXT(run_dir, "run.dir", "runs/default", FREE,                                                 \
          "folder that the run leaves; an existing one is continued")                               \
     COUNT(run_seed, "run.seed", 42, 0, INT64_MAX, FIXED,                                           \
           "seed of data order, dropout and first values")                                          \
+    TIME(run_max_time, "run.max_time", "0", FREE,                                                  \
+         "stop with a checkpoint within this time, as 90m or 23h30m; 0: within the Slurm job's")   \
     TEXT(model_path, "model.path", "", FIXED,                                                      \
          "model folder (Hugging Face or sentence-transformers), or a vocab.txt for static")        \
     CHOICE(model_encoder, "model.encoder", "auto", "auto|bert|static", FIXED,                      \
@@ -105,11 +108,14 @@ typedef struct wb_config {
 #define WB_MEMBER_COUNT(member, ...) int64_t member;
 #define WB_MEMBER_REAL(member, ...)  double member;
 #define WB_MEMBER_SIZE(member, ...)  size_t member;
-    WB_OPTION_TABLE(WB_MEMBER_TEXT, WB_MEMBER_TEXT, WB_MEMBER_COUNT, WB_MEMBER_REAL, WB_MEMBER_SIZE)
+#define WB_MEMBER_TIME(member, ...)  double member;
+    WB_OPTION_TABLE(WB_MEMBER_TEXT, WB_MEMBER_TEXT, WB_MEMBER_COUNT, WB_MEMBER_REAL, WB_MEMBER_SIZE,
+                    WB_MEMBER_TIME)
 #undef WB_MEMBER_TEXT
 #undef WB_MEMBER_COUNT
 #undef WB_MEMBER_REAL
 #undef WB_MEMBER_SIZE
+#undef WB_MEMBER_TIME
 } wb_config;
 
 /* Where each value came from: "default", "--set", "FILE:LINE"; by number of option. */

@@ -142,13 +142,42 @@ static const char *why_gone(const lock_content *holder, const lock_content *us,
     return NULL;
 }
 
-static wb_status in_use(const wb_run_folder *run, const lock_content *holder) {
+static void describe(char *text, size_t bytes, const lock_content *holder) {
     const int64_t seconds = (int64_t)time(NULL) - holder->beat;
+    (void)snprintf(text, bytes, "job %s, host %s, pid %lld, last seen %lld s ago",
+                   holder->job[0] != '\0' ? holder->job : "(none)", holder->host,
+                   (long long)holder->pid, (long long)(seconds > 0 ? seconds : 0));
+}
+
+static wb_status in_use(const wb_run_folder *run, const lock_content *holder) {
+    char who[LOCK_MOST];
+    describe(who, sizeof(who), holder);
     return WB_ERROR(WB_ERR_IN_USE,
-                    "%s: in use by job %s, host %s, pid %lld, last seen %lld s ago; wait for it or "
-                    "stop it; if it is gone for certain, remove %s",
-                    run->path, holder->job[0] != '\0' ? holder->job : "(none)", holder->host,
-                    (long long)holder->pid, (long long)(seconds > 0 ? seconds : 0), run->lock_path);
+                    "%s: in use by %s; wait for it or stop it; if it is gone for certain, remove "
+                    "%s",
+                    run->path, who, run->lock_path);
+}
+
+wb_status wb_run_folder_holder(const char *path, char *text, size_t bytes) {
+    wb_status status = WB_OK;
+    char lock_path[WB_PATH];
+    lock_content holder;
+    bool held = false;
+    int lock = -1;
+    text[0] = '\0';
+    WB_TRY(wb_path_join(lock_path, path, "run.lock"));
+    lock = open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (lock >= 0) {
+        WB_TRY(read_content(&holder, &held, lock, lock_path));
+        if (held) {
+            describe(text, bytes, &holder);
+        }
+    }
+done:
+    if (lock >= 0) {
+        (void)close(lock);
+    }
+    return status;
 }
 
 static wb_status take_lock(wb_run_folder *run, const wb_run_owner *owner, char *notice,

@@ -46,6 +46,10 @@ void wb_run_folder_close(wb_run_folder *run);
  * taken the folder over meanwhile (call it before a checkpoint is published); WB_ERR_DISK. */
 wb_status wb_run_folder_beat(wb_run_folder *run);
 
+/* Local. Who holds a folder, for people: "job 12, host a, pid 3, last seen 4 s ago"; "" where
+ * nobody does. Needs no lock. Errors: WB_ERR_USAGE, WB_ERR_IN_USE where run.lock makes no sense. */
+wb_status wb_run_folder_holder(const char *path, char *text, size_t bytes);
+
 /* Local. The folder's path. Borrowed until it is closed. */
 const char *wb_run_folder_path(const wb_run_folder *run);
 

@@ -105,6 +105,23 @@ static void sizes_and_times_read_as_people_write_them(void **state) {
         assert_false(wb_parse_bytes(bad[i], &bytes));
         assert_int_equal(bytes, 7);
     }
+    static const struct {
+        const char *text;
+        double seconds;
+    } times[] = {{"90", 90},     {"0", 0},       {"45m", 2700},       {"1h30m", 5400},
+                 {"1.5h", 5400}, {"2d", 172800}, {"1d2h3m4s", 93784}, {"0.5s", 0.5}};
+    double seconds = 7.0;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        assert_true(wb_parse_seconds(times[i].text, &seconds) && seconds == times[i].seconds);
+    }
+    static const char *const no_times[] = {"",    "h",   "-1",   "1m1h",    "1h1h", "1h30", "1 h",
+                                           "1hm", "nan", "1e30", "0x1p99s", "1s2",  "1:30"};
+    for (size_t i = 0; i < sizeof(no_times) / sizeof(no_times[0]); i++) {
+        seconds = 7.0;
+        if (wb_parse_seconds(no_times[i], &seconds) || seconds != 7.0) {
+            fail_msg("\"%s\" is taken for a time", no_times[i]);
+        }
+    }
     int64_t product = 0;
     assert_true(wb_multiply(1 << 20, 1 << 20, &product) && product == (int64_t)1 << 40);
     assert_false(wb_multiply(INT64_MAX, 2, &product));

@@ -177,6 +177,17 @@ static void a_failure_of_all_ranks_is_nobodys(void **state) {
     assert_string_equal(wb_error_message(), "no such folder");
 }
 
+static void an_agreement_carries_the_most_of_what_ranks_bring(void **state) {
+    (void)state;
+    for (int bad = -1; bad < world; bad++) {
+        wb_error_clear();
+        int most = 3 * rank - 5;
+        const wb_status mine = rank == bad ? WB_ERROR(WB_ERR_INPUT, "broken") : WB_OK;
+        assert_int_equal(wb_agree_most(comm, mine, &most), bad < 0 ? WB_OK : WB_ERR_INPUT);
+        assert_int_equal(most, 3 * (world - 1) - 5);
+    }
+}
+
 static wb_status fail_on_last(bool *went_on) {
     wb_status status = WB_OK;
     WB_TRY_ALL(comm, rank == world - 1 ? WB_ERROR(WB_ERR_DISK, "full") : WB_OK);
@@ -228,6 +239,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(every_rank_gets_the_status_and_message_of_the_one_that_failed),
         cmocka_unit_test(the_lowest_of_several_failed_ranks_speaks),
         cmocka_unit_test(a_failure_of_all_ranks_is_nobodys),
+        cmocka_unit_test(an_agreement_carries_the_most_of_what_ranks_bring),
         cmocka_unit_test(no_rank_goes_on_alone),
         cmocka_unit_test(a_long_message_is_cut_and_ends),
         cmocka_unit_test(the_communicator_knows_itself),

@@ -19,7 +19,7 @@ static tiny_run tiny;
 
 static const wb_command commands[] = {
 #define ROW(name, positional, summary)                                                             \
-    {#name, positional, summary, wb_##name##_flags, 0, wb_command_##name, NULL},
+    {#name, positional, summary, wb_##name##_flags, 0, wb_command_##name, NULL, NULL},
     WB_COMMAND_TABLE(ROW)
 #undef ROW
 };

@@ -67,6 +67,8 @@ static void values_of_every_kind_are_set_with_their_origin(void **state) {
     assert_int_equal(config.run_seed, INT64_MAX);
     expect_ok(wb_options_set(&config, origins, "memory.budget", "1.5 GiB", "x"));
     assert_int_equal(config.memory_budget, (size_t)3 << 29);
+    expect_ok(wb_options_set(&config, origins, "run.max_time", "1h30m", "x"));
+    assert_true(config.run_max_time == 5400.0);
     expect_ok(wb_options_set(&config, origins, "data.train", "", "x"));
     expect_ok(wb_options_set(&config, origins, "model.pooling", "cls", "x"));
     assert_string_equal(config.model_pooling, "cls");
@@ -104,6 +106,7 @@ static void wrong_values_name_place_key_value_and_what_is_allowed(void **state) 
         {"model.pooling", "Mean", "allowed are"},
         {"memory.budget", "much", "memory.budget = much; a size such as 512M or 4GiB is needed"},
         {"memory.budget", "-1", "a size such as"},
+        {"run.max_time", "noon", "run.max_time = noon; a time such as 90 (seconds), 45m or 1h30m"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const wb_config before = config;
@@ -167,9 +170,10 @@ static void an_assignment_needs_its_form(void **state) {
 
 /* Keys that may change between start and resume: all others are FIXED. */
 static const char *const free_values[][2] = {
-    {"run.dir", "elsewhere"},     {"data.eval", "e"},         {"data.eval_split", "dev"},
-    {"batch.steps", "7"},         {"batch.epochs", "3"},      {"memory.budget", "1G"},
-    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"}, {"checkpoint.keep", "5"}};
+    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},       {"data.eval", "e"},
+    {"data.eval_split", "dev"}, {"batch.steps", "7"},         {"batch.epochs", "3"},
+    {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"},
+    {"checkpoint.keep", "5"}};
 static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.path", "m"},
                                               {"model.encoder", "static"},
