@@ -31,6 +31,10 @@ int wb_comm_local_world(const wb_comm *comm); /* ranks that share this rank's me
 /* Local. How many sums of parameter gradients over ranks there were so far. */
 int64_t wb_comm_reductions(const wb_comm *comm);
 
+/* Local. How many collective calls this rank has begun: where ranks wait for each other, one that
+ * others wait for has begun fewer. Usable from another thread. */
+int64_t wb_comm_calls(const wb_comm *comm);
+
 /* Local. Name and version of the MPI library. */
 const char *wb_comm_library(void);
 

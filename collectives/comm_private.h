@@ -10,6 +10,7 @@ struct wb_comm {
     MPI_Comm mpi;
     int rank, world, local_world;
     int64_t reductions;
+    _Atomic int64_t calls; /* collective calls begun; read by other threads */
 };
 
 /* Local. Turns an MPI result into a status with MPI's own text. */

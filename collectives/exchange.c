@@ -15,6 +15,7 @@ wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64
     wb_status status = WB_OK;
     MPI_Datatype row = MPI_DATATYPE_NULL;
     int *counts = calloc(2 * (size_t)comm->world, sizeof(*counts));
+    comm->calls++;
     WB_TRY_ALL(comm, counts ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for row counts"));
     int *places = counts + comm->world;
     for (int r = 0; r < comm->world; r++) {
@@ -37,6 +38,7 @@ done:
 wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count) {
     wb_status status = WB_OK;
     comm->reductions++;
+    comm->calls++;
     if (comm->world == 1) {
         return WB_OK;
     }
@@ -52,6 +54,7 @@ done:
 wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *most,
                            const double *values, int count) {
     wb_status status = WB_OK;
+    comm->calls++;
     WB_TRY_MPI(MPI_Allreduce(values, least, count, MPI_DOUBLE, MPI_MIN, comm->mpi));
     WB_TRY_MPI(MPI_Allreduce(values, most, count, MPI_DOUBLE, MPI_MAX, comm->mpi));
     WB_TRY_MPI(MPI_Allreduce(values, mean, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
@@ -64,6 +67,7 @@ done:
 
 wb_status wb_reduce_sums(wb_comm *comm, double *values, int count) {
     wb_status status = WB_OK;
+    comm->calls++;
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
 done:
     return status;
@@ -71,6 +75,7 @@ done:
 
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes) {
     wb_status status = WB_OK;
+    comm->calls++;
     for (int64_t at = 0; at < bytes; at += PIECE) {
         const int64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
         WB_TRY_MPI(MPI_Bcast((char *)data + at, wb_int(piece), MPI_BYTE, 0, comm->mpi));
@@ -108,6 +113,7 @@ wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine
     wb_status status = WB_OK;
     char *made = NULL;
     *all = NULL;
+    comm->calls++;
     WB_TRY_MPI(MPI_Gather(&bytes, 1, MPI_INT64_T, sizes, 1, MPI_INT64_T, 0, comm->mpi));
     if (comm->rank == 0) {
         int64_t total = 1;

@@ -255,6 +255,7 @@ done:
 
 wb_status wb_ordered_sum_finish(wb_ordered_sum *sum, float *result, const bool *has_rows) {
     wb_status status = WB_OK;
+    sum->comm->calls++;
     const int me = sum->comm->rank, world = sum->comm->world;
     const int64_t begin = piece_begin(sum, me), mine = piece_begin(sum, me + 1) - begin;
     node_stack whole = {.depth = 0};

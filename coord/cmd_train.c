@@ -10,9 +10,12 @@
 #include "retrieval.h"
 #include "run_folder.h"
 #include "run_life.h"
+#include "skipped.h"
 #include "step.h"
 #include "units.h"
+#include "watchdog.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +49,10 @@ typedef struct run {
     wb_run_folder *folder;   /* rank 0 */
     wb_metrics_log *metrics; /* rank 0 */
     wb_run_life life;
-    double began;  /* this process */
-    int64_t saved; /* step of the newest checkpoint; 0 needs none */
+    wb_watchdog *watchdog;
+    int64_t nonfinite; /* steps skipped in a row */
+    double began;      /* this process */
+    int64_t saved;     /* step of the newest checkpoint; 0 needs none */
     wb_measures before, after;
     bool measured_before;
 } run;
@@ -116,9 +121,19 @@ done:
     return status;
 }
 
+static wb_status compare_ranks(run *r) {
+    wb_status status = WB_OK;
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_COMPARE);
+    WB_TRY(wb_trainer_check_same(&r->trainer));
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
+done:
+    return status;
+}
+
 static wb_status save(run *r) {
     wb_status status = WB_OK;
     const double began = wb_now();
+    WB_TRY(compare_ranks(r));
     wb_timetable_enter(&r->trainer.time, WB_PHASE_CHECKPOINT);
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_checkpoint(r) : WB_OK);
     wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
@@ -273,13 +288,44 @@ done:
     return status;
 }
 
+/* A step whose loss or gradient is not finite changes nothing. It counts as done, since the same
+ * batch would end the same way; too many in a row end the run, without another checkpoint. */
+static wb_status skip_step(run *r, wb_step_report *report) {
+    wb_status status = WB_OK;
+    char why[1024];
+    (void)snprintf(why, sizeof(why), "%s", wb_error_message());
+    wb_error_clear();
+    WB_TRY(compare_ranks(r)); /* damage on one rank reaches the loss of all */
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? wb_skipped_note(&r->trainer, why) : WB_OK);
+    r->trainer.done++;
+    r->nonfinite++;
+    *report = (wb_step_report){.loss = NAN, .gradient_norm = NAN};
+    WB_CHECK(r->nonfinite < r->config.run_max_nonfinite, WB_ERR_NUMERIC,
+             "%lld steps in a row were not finite, the last one: %s; parameters are those of step "
+             "%lld; a smaller optimizer.lr or a larger loss.temperature may help",
+             (long long)r->nonfinite, why, (long long)(r->trainer.done - r->nonfinite));
+done:
+    return status;
+}
+
 /* A step and its line in the metrics; the ranks then agree whether to go on. */
 static wb_status train_step(run *r, wb_step_report *report) {
     wb_status status = WB_OK;
+    wb_trainer *t = &r->trainer;
     const double began = wb_now();
-    WB_TRY(wb_step_run(&r->trainer, report));
+    status = wb_step_run(t, report);
+    if (status == WB_ERR_NUMERIC) {
+        WB_TRY(skip_step(r, report));
+    } else {
+        WB_TRY(status);
+        r->nonfinite = 0;
+    }
+    if (r->config.run_check_every > 0 && t->done % r->config.run_check_every == 0) {
+        WB_TRY(compare_ranks(r));
+    }
     const double seconds = wb_now() - began;
     wb_run_life_stepped(&r->life, seconds);
+    wb_watchdog_step(r->watchdog, t->done, seconds);
     WB_TRY(wb_run_life_agree(&r->life,
                              wb_comm_rank(r->comm) == 0 ? log_metrics(r, report, seconds) : WB_OK));
 done:
@@ -291,6 +337,8 @@ static wb_status train_steps(run *r) {
     wb_trainer *t = &r->trainer;
     const int64_t total = t->optimizer.total_steps, every = r->config.checkpoint_every;
     wb_progress progress;
+    WB_TRY(wb_watchdog_start(&r->watchdog, r->config.run_dir, r->config.run_watchdog, &t->time,
+                             r->comm));
     wb_progress_start(&progress, t->done, total, r->config.batch_size);
     while (t->done < total) {
         wb_step_report report;
@@ -302,6 +350,7 @@ static wb_status train_steps(run *r) {
         WB_TRY(stop_if_agreed(r));
     }
 done:
+    wb_watchdog_stop(r->watchdog);
     return status;
 }
 

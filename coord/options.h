@@ -26,6 +26,13 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
           "seed of data order, dropout and first values")                                          \
     TIME(run_max_time, "run.max_time", "0", FREE,                                                  \
          "stop with a checkpoint within this time, as 90m or 23h30m; 0: within the Slurm job's")   \
+    COUNT(run_max_nonfinite, "run.max_nonfinite", 3, 1, 1000000, FREE,                             \
+          "steps in a row whose loss or gradient is not finite: they are skipped, then the run "   \
+          "ends")                                                                                  \
+    COUNT(run_check_every, "run.check_every", 10, 0, INT32_MAX, FREE,                              \
+          "steps after which ranks compare parameters and optimizer; 0: at checkpoints only")      \
+    TIME(run_watchdog, "run.watchdog", "60", FREE,                                                 \
+         "a rank that is longer than this, or ten steps, in one phase is stuck; 0: not watched")   \
     TEXT(model_path, "model.path", "", FIXED,                                                      \
          "model folder (Hugging Face or sentence-transformers), or a vocab.txt for static")        \
     CHOICE(model_encoder, "model.encoder", "auto", "auto|bert|static", FIXED,                      \

@@ -170,6 +170,7 @@ static wb_status encode(step *s) {
         const slot *own = &s->slots[i];
         const int64_t n = own->batch.n, first = own->batch.first;
         for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
+            wb_timetable_enter(&s->t->time, WB_PHASE_ENCODE);
             WB_TRY(
                 encode_chunk(s, i, chunk, chunk < s->chunks[i].kept ? &own->tapes[chunk] : NULL));
         }
@@ -388,6 +389,31 @@ done:
 /* ---- Update: one reduction, clip, optimizer
  * ---------------------------------------------------------------- */
 
+/* Sums over ranks of what the report tells; with them all ranks learn whether each has a norm. */
+static wb_status count(const step *s, wb_step_report *report) {
+    wb_status status = WB_OK;
+    const wb_encoder *encoder = s->t->model.encoder;
+    double sums[5] = {[4] = isfinite(report->gradient_norm) ? 0.0 : 1.0};
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        const wb_packed *all = &s->slots[i].batch.packed;
+        const wb_packed kept = wb_packed_slice(all, 0, s->chunks[i].firsts[s->chunks[i].kept]);
+        sums[0] += (double)wb_packed_tokens(all);
+        sums[1] += (double)wb_packed_tokens(&kept);
+        sums[2] += wb_encoder_flops(encoder, all);
+        sums[3] += wb_encoder_flops(encoder, &kept);
+    }
+    WB_TRY(wb_reduce_sums(s->t->comm, sums, 5));
+    WB_CHECK(sums[4] == 0.0, WB_ERR_NUMERIC, "step %lld: the gradient's norm is not finite",
+             (long long)s->t->done + 1);
+    report->tokens = (int64_t)sums[0];
+    report->kept_tokens = (int64_t)sums[1];
+    report->flops = 3.0 * sums[2];
+    report->extra_flops = sums[2] - sums[3];
+    report->memory = s->memory;
+done:
+    return status;
+}
+
 static wb_status update(step *s, wb_step_report *report) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
@@ -401,37 +427,13 @@ static wb_status update(step *s, wb_step_report *report) {
     wb_timetable_enter(&t->time, WB_PHASE_UPDATE);
     report->gradient_norm = wb_gradient_norm(t->grads, table->total);
     report->rate = wb_optimizer_rate(&t->optimizer, t->done);
-    WB_CHECK(isfinite(report->gradient_norm), WB_ERR_NUMERIC,
-             "step %lld: the gradient's norm is %g; the parameters are those of step %lld",
-             (long long)t->done + 1, report->gradient_norm, (long long)t->done);
+    WB_TRY(count(s, report));
     const double clip = t->config->optimizer_clip;
     const double scale =
         clip > 0.0 && report->gradient_norm > clip ? clip / report->gradient_norm : 1.0;
     report->temperature = wb_model_temperature(&t->model, t->config);
     wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, scale, t->done, table);
     wb_model_clamp_temperature(&t->model);
-done:
-    return status;
-}
-
-static wb_status count(const step *s, wb_step_report *report) {
-    wb_status status = WB_OK;
-    const wb_encoder *encoder = s->t->model.encoder;
-    double sums[4] = {0.0};
-    for (int64_t i = 0; i < s->slot_count; i++) {
-        const wb_packed *all = &s->slots[i].batch.packed;
-        const wb_packed kept = wb_packed_slice(all, 0, s->chunks[i].firsts[s->chunks[i].kept]);
-        sums[0] += (double)wb_packed_tokens(all);
-        sums[1] += (double)wb_packed_tokens(&kept);
-        sums[2] += wb_encoder_flops(encoder, all);
-        sums[3] += wb_encoder_flops(encoder, &kept);
-    }
-    WB_TRY(wb_reduce_sums(s->t->comm, sums, 4));
-    report->tokens = (int64_t)sums[0];
-    report->kept_tokens = (int64_t)sums[1];
-    report->flops = 3.0 * sums[2];
-    report->extra_flops = sums[2] - sums[3];
-    report->memory = s->memory;
 done:
     return status;
 }
@@ -458,10 +460,9 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     }
     WB_TRY_ALL(t->comm, backward(&s));
     WB_TRY(update(&s, report));
-    wb_timetable_enter(&t->time, WB_PHASE_OTHER);
-    WB_TRY(count(&s, report));
     t->done++;
 done:
+    wb_timetable_enter(&t->time, WB_PHASE_OTHER);
     wb_arena_release(t->chunk_arena, chunk_mark);
     wb_arena_release(t->step_arena, step_mark);
     return status;

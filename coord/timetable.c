@@ -5,11 +5,22 @@
 #include "log.h"
 #include "units.h"
 
-static const char *const names[] = {
-#define PHASE_NAME(name, text) text,
-    WB_PHASE_TABLE(PHASE_NAME)
-#undef PHASE_NAME
+static const struct {
+    const char *name;
+    double patience;
+} phases[] = {
+#define PHASE_ROW(name, text, patience) {text, patience},
+    WB_PHASE_TABLE(PHASE_ROW)
+#undef PHASE_ROW
 };
+
+const char *wb_phase_name(wb_phase phase) {
+    return phases[phase].name;
+}
+
+double wb_phase_patience(wb_phase phase) {
+    return phases[phase].patience;
+}
 
 void wb_timetable_start(wb_timetable *table) {
     *table = (wb_timetable){.current = WB_PHASE_OTHER, .since = wb_now()};
@@ -59,8 +70,8 @@ wb_status wb_timetable_log(wb_timetable *table, wb_comm *comm) {
            "least", "mean", "most", "share");
     for (int i = 0; i < WB_PHASES; i++) {
         if (most[i] >= 0.005) {
-            wb_log(WB_LOG_RUN, "%-16s %10.2f %10.2f %10.2f %6.1f%%", names[i], least[i], mean[i],
-                   most[i], 100.0 * mean[i] / total);
+            wb_log(WB_LOG_RUN, "%-16s %10.2f %10.2f %10.2f %6.1f%%", phases[i].name, least[i],
+                   mean[i], most[i], 100.0 * mean[i] / total);
         }
     }
     wb_log(WB_LOG_RUN, "%-16s %10s %10.2f", "total", "", total);

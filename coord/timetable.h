@@ -6,22 +6,23 @@
 
 #include <stdio.h>
 
-/* name, what the table prints */
+/* name, what the table prints, how many times the watchdog's patience it may take (0: for ever) */
 #define WB_PHASE_TABLE(X)                                                                          \
-    X(OTHER, "other")                                                                              \
-    X(READ, "read, tokenize")                                                                      \
-    X(ENCODE, "encode")                                                                            \
-    X(GATHER, "gather")                                                                            \
-    X(LOSS, "loss")                                                                                \
-    X(ENCODE_AGAIN, "encode again")                                                                \
-    X(BACKWARD, "backward")                                                                        \
-    X(REDUCE, "reduce")                                                                            \
-    X(UPDATE, "update")                                                                            \
-    X(CHECKPOINT, "checkpoint")                                                                    \
-    X(EVALUATE, "evaluate")
+    X(OTHER, "other", 10)                                                                          \
+    X(READ, "read, tokenize", 10)                                                                  \
+    X(ENCODE, "encode", 1)                                                                         \
+    X(GATHER, "gather", 1)                                                                         \
+    X(LOSS, "loss", 1)                                                                             \
+    X(ENCODE_AGAIN, "encode again", 1)                                                             \
+    X(BACKWARD, "backward", 1)                                                                     \
+    X(REDUCE, "reduce", 1)                                                                         \
+    X(UPDATE, "update", 1)                                                                         \
+    X(COMPARE, "compare ranks", 1)                                                                 \
+    X(CHECKPOINT, "checkpoint", 10)                                                                \
+    X(EVALUATE, "evaluate", 0)
 
 typedef enum wb_phase {
-#define WB_PHASE_ENUM(name, text) WB_PHASE_##name,
+#define WB_PHASE_ENUM(name, text, patience) WB_PHASE_##name,
     WB_PHASE_TABLE(WB_PHASE_ENUM)
 #undef WB_PHASE_ENUM
         WB_PHASES
@@ -29,9 +30,13 @@ typedef enum wb_phase {
 
 typedef struct wb_timetable {
     double seconds[WB_PHASES];
-    wb_phase current;
-    double since;
+    _Atomic wb_phase current; /* these two: read by the watchdog's thread */
+    _Atomic double since;
 } wb_timetable;
+
+/* Local. As the table says. */
+const char *wb_phase_name(wb_phase phase);
+double wb_phase_patience(wb_phase phase);
 
 /* Local. Begins in OTHER. */
 void wb_timetable_start(wb_timetable *table);

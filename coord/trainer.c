@@ -4,6 +4,7 @@
 #include "chunk_plan.h"
 #include "exchange.h"
 #include "gemm.h"
+#include "hash.h"
 #include "known_passages.h"
 #include "log.h"
 #include "units.h"
@@ -11,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) {
     enum { USUAL = 7 }; /* Tevatron's group of 8 */
@@ -226,6 +228,63 @@ wb_status wb_trainer_resume(wb_trainer *t, int64_t step) {
         WB_TRY(wb_broadcast(t->comm, t->state[i], bytes));
     }
 done:
+    return status;
+}
+
+/* One sum of all that ranks must have in common. */
+static uint64_t sum_of_state(const wb_trainer *t) {
+    const size_t bytes = wb_float_bytes(t->model.table.total);
+    uint64_t sums[2 + WB_OPTIMIZER_SLOTS] = {(uint64_t)t->done, wb_hash(t->model.params, bytes)};
+    for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
+        sums[2 + i] = wb_hash(t->state[i], bytes);
+    }
+    return wb_hash(sums, sizeof(sums));
+}
+
+/* How many of `sums` are like number i. */
+static int64_t count_like(const uint64_t *sums, int world, int i) {
+    int64_t like = 0;
+    for (int r = 0; r < world; r++) {
+        like += sums[r] == sums[i] ? 1 : 0;
+    }
+    return like;
+}
+
+/* Those that differ from the largest group speak; where no group is largest, all do. */
+static wb_status compare_with_most(const wb_trainer *t, const uint64_t *sums) {
+    const int world = wb_comm_world(t->comm), rank = wb_comm_rank(t->comm);
+    const int64_t mine = count_like(sums, world, rank);
+    bool most = true;
+    for (int r = 0; r < world; r++) {
+        most = most && (sums[r] == sums[rank] || count_like(sums, world, r) < mine);
+    }
+    if (most) {
+        return WB_OK;
+    }
+    char host[64] = "unknown";
+    (void)gethostname(host, sizeof(host) - 1);
+    return WB_ERROR(WB_ERR_DIVERGED,
+                    "host %s: after step %lld parameters or optimizer state are not those of the "
+                    "other ranks; memory or network is to be doubted; the same command continues "
+                    "from the last checkpoint, which all ranks agreed on",
+                    host, (long long)t->done);
+}
+
+wb_status wb_trainer_check_same(const wb_trainer *t) {
+    wb_status status = WB_OK;
+    const int world = wb_comm_world(t->comm);
+    int64_t *firsts = malloc(((size_t)world + 1) * sizeof(*firsts));
+    uint64_t *sums = malloc((size_t)world * sizeof(*sums));
+    WB_TRY_ALL(t->comm, firsts && sums ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for sums"));
+    for (int r = 0; r <= world; r++) {
+        firsts[r] = r;
+    }
+    const uint64_t mine = sum_of_state(t);
+    WB_TRY(wb_gather_rows(t->comm, sums, &mine, firsts, sizeof(mine)));
+    WB_TRY_ALL(t->comm, compare_with_most(t, sums));
+done:
+    free(firsts);
+    free(sums);
     return status;
 }
 

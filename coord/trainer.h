@@ -54,6 +54,10 @@ wb_checkpoint wb_trainer_checkpoint(wb_trainer *trainer);
  * on after that step; at step 0 nothing moves. `step` is looked at on rank 0. Error: WB_ERR_MPI. */
 wb_status wb_trainer_resume(wb_trainer *trainer, int64_t step);
 
+/* Collective. Compares parameters and optimizer state of all ranks, bit by bit, through their sums.
+ * Error: WB_ERR_DIVERGED, naming the ranks that differ from most; of two, nobody knows which. */
+wb_status wb_trainer_check_same(const wb_trainer *trainer);
+
 /* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
 wb_status wb_trainer_log_plan(wb_trainer *trainer);
 

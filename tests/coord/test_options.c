@@ -170,7 +170,8 @@ static void an_assignment_needs_its_form(void **state) {
 
 /* Keys that may change between start and resume: all others are FIXED. */
 static const char *const free_values[][2] = {
-    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},       {"data.eval", "e"},
+    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},       {"run.max_nonfinite", "5"},
+    {"run.check_every", "7"},   {"run.watchdog", "5m"},       {"data.eval", "e"},
     {"data.eval_split", "dev"}, {"batch.steps", "7"},         {"batch.epochs", "3"},
     {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"},
     {"checkpoint.keep", "5"}};

@@ -1,0 +1,255 @@
+/* The watchdog's thread, its notes and its finding. */
+#include "watchdog.h"
+
+#include "files.h"
+#include "units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STEPS = 15 }; /* whose median counts */
+
+struct wb_watchdog {
+    const wb_timetable *time;
+    const wb_comm *comm;
+    char folder[WB_PATH], finding[WB_PATH];
+    char host[64];
+    double patience, pause; /* between two looks */
+    double recent[STEPS];   /* seconds of the last steps, a ring; of the main thread only */
+    int64_t steps;
+    _Atomic int64_t step; /* the last one done */
+    _Atomic double limit; /* of a phase that may take the patience once */
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool ends; /* under mutex */
+};
+
+/* ---- Notes
+ * --------------------------------------------------------------------------------------------- */
+
+/* What cannot be written is not told: the thread goes on. Readers see the old note or the new. */
+static void write_note(const wb_watchdog *w, wb_phase phase, double seconds) {
+    char path[WB_PATH + 32], temporary[WB_PATH + 64];
+    (void)snprintf(path, sizeof(path), "%s/rank-%d", w->folder, wb_comm_rank(w->comm));
+    (void)snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+    FILE *file = fopen(temporary, "we");
+    if (file) {
+        (void)fprintf(file, "%lld %lld %lld %.1f %s\n%s\n", (long long)time(NULL),
+                      (long long)w->step, (long long)wb_comm_calls(w->comm), seconds, w->host,
+                      wb_phase_name(phase));
+        if (fclose(file) == 0) {
+            (void)rename(temporary, path);
+        }
+    }
+}
+
+/* A note is fresh if it was written within a few looks. */
+static wb_watch_note read_note(const wb_watchdog *w, int rank) {
+    wb_watch_note note = {.fresh = false};
+    char path[WB_PATH + 32];
+    long long written, step, calls;
+    (void)snprintf(path, sizeof(path), "%s/rank-%d", w->folder, rank);
+    FILE *file = fopen(path, "re");
+    if (file) {
+        if (fscanf(file, "%lld %lld %lld %lf %63s %31[^\n]", &written, &step, &calls, &note.seconds,
+                   note.host, note.phase) == 6) {
+            note.step = step;
+            note.calls = calls;
+            note.fresh = (double)(time(NULL) - written) < 4.0 * w->pause + 2.0;
+        }
+        (void)fclose(file);
+    }
+    return note;
+}
+
+/* ---- The finding
+ * --------------------------------------------------------------------------------------- */
+
+static bool is_blamed(const wb_watch_note *note, bool all_answer, int64_t fewest) {
+    return all_answer ? note->calls == fewest : !note->fresh;
+}
+
+void wb_watchdog_judge(char *text, size_t bytes, const wb_watch_note *notes, int world) {
+    enum { NAMED = 8 };
+    bool all_answer = true;
+    int64_t fewest = INT64_MAX, blamed = 0;
+    const wb_watch_note *waits = NULL, *stuck = NULL;
+    for (int r = 0; r < world; r++) {
+        all_answer = all_answer && notes[r].fresh;
+        fewest = notes[r].calls < fewest ? notes[r].calls : fewest;
+    }
+    size_t used = (size_t)snprintf(text, bytes, "rank");
+    for (int r = 0; r < world; r++) {
+        if (is_blamed(&notes[r], all_answer, fewest)) {
+            stuck = &notes[r];
+            if (++blamed <= NAMED && used < bytes) {
+                used +=
+                    (size_t)snprintf(text + used, bytes - used, "%s %d", blamed > 1 ? "," : "", r);
+            }
+        } else if (notes[r].fresh) {
+            waits = &notes[r];
+        }
+    }
+    if (used < bytes && all_answer && stuck) {
+        used += (size_t)snprintf(text + used, bytes - used,
+                                 "%s of %d on host %s: in \"%s\" of step %lld for %.0f s",
+                                 blamed > NAMED ? ", …" : "", world, stuck->host, stuck->phase,
+                                 (long long)stuck->step + 1, stuck->seconds);
+    } else if (used < bytes) {
+        used += (size_t)snprintf(text + used, bytes - used, "%s of %d: no answer",
+                                 blamed > NAMED ? ", …" : "", world);
+    }
+    if (used < bytes && waits) {
+        (void)snprintf(text + used, bytes - used, "; %d wait in \"%s\" of step %lld for %.0f s",
+                       world - (int)blamed, waits->phase, (long long)waits->step + 1,
+                       waits->seconds);
+    }
+}
+
+/* The first to come tells it for all. */
+_Noreturn static void end_run(const wb_watchdog *w, double limit) {
+    const int world = wb_comm_world(w->comm);
+    char finding[1024] = "a rank", text[1400];
+    wb_watch_note *notes = calloc((size_t)world, sizeof(*notes));
+    for (int r = 0; notes && r < world; r++) {
+        notes[r] = read_note(w, r);
+    }
+    if (notes) {
+        wb_watchdog_judge(finding, sizeof(finding), notes, world);
+    }
+    (void)snprintf(text, sizeof(text),
+                   "widebatch: error: stuck: %s (allowed: %.0f s, see run.watchdog); the same "
+                   "command continues from the last checkpoint\n",
+                   finding, limit);
+    const int file = open(w->finding, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0 || errno != EEXIST) {
+        (void)!write(STDERR_FILENO, text, strlen(text));
+        (void)!write(file, text, strlen(text));
+    }
+    _exit(wb_status_exit_code(WB_ERR_STUCK));
+}
+
+/* ---- The thread
+ * ---------------------------------------------------------------------------------------- */
+
+static void look(const wb_watchdog *w) {
+    const double since = w->time->since;
+    const wb_phase phase = w->time->current;
+    const double seconds = wb_now() - since, limit = w->limit * wb_phase_patience(phase);
+    if (limit > 0.0 && seconds > 0.5 * limit) {
+        write_note(w, phase, seconds);
+    }
+    if (limit > 0.0 && seconds > limit) {
+        end_run(w, limit);
+    }
+}
+
+static void *watch(void *context) {
+    wb_watchdog *w = context;
+    (void)pthread_mutex_lock(&w->mutex);
+    while (!w->ends) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        const double at = (double)until.tv_nsec * 1e-9 + w->pause;
+        until.tv_sec += (time_t)at;
+        until.tv_nsec = (long)((at - floor(at)) * 1e9);
+        (void)pthread_cond_timedwait(&w->wake, &w->mutex, &until);
+        if (!w->ends) {
+            look(w);
+        }
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+    return NULL;
+}
+
+static wb_status prepare_folder(wb_watchdog *w, const char *run_folder) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_path_join(w->folder, run_folder, "watch"));
+    WB_TRY(wb_path_join(w->finding, run_folder, "stuck.txt"));
+    if (wb_comm_rank(w->comm) == 0) {
+        WB_TRY(wb_folder_remove(w->folder));
+        WB_TRY(wb_folder_make(w->folder));
+        WB_CHECK(unlink(w->finding) == 0 || errno == ENOENT, WB_ERR_DISK,
+                 "%s: cannot remove it: %s", w->finding, strerror(errno));
+    }
+done:
+    return status;
+}
+
+static wb_status start_thread(wb_watchdog *w) {
+    pthread_condattr_t clock;
+    (void)pthread_mutex_init(&w->mutex, NULL);
+    (void)pthread_condattr_init(&clock);
+    (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&w->wake, &clock);
+    (void)pthread_condattr_destroy(&clock);
+    const int failed = pthread_create(&w->thread, NULL, watch, w);
+    return failed == 0 ? WB_OK
+                       : WB_ERROR(WB_ERR_MEMORY, "cannot start the watchdog: %s", strerror(failed));
+}
+
+wb_status wb_watchdog_start(wb_watchdog **watchdog, const char *run_folder, double patience,
+                            const wb_timetable *time, wb_comm *comm) {
+    wb_status status = WB_OK;
+    wb_watchdog *w = NULL;
+    *watchdog = NULL;
+    if (patience <= 0.0) {
+        goto done;
+    }
+    w = calloc(1, sizeof(*w));
+    WB_TRY_ALL(comm, w ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for the watchdog"));
+    w->time = time;
+    w->comm = comm;
+    w->patience = patience;
+    w->limit = 10.0 * patience;
+    w->pause = fmin(1.0, patience / 20.0);
+    if (gethostname(w->host, sizeof(w->host) - 1) != 0) {
+        (void)snprintf(w->host, sizeof(w->host), "unknown");
+    }
+    WB_TRY_ALL(comm, prepare_folder(w, run_folder));
+    WB_TRY_ALL(comm, start_thread(w));
+    *watchdog = w;
+    w = NULL;
+done:
+    free(w);
+    return status;
+}
+
+void wb_watchdog_stop(wb_watchdog *w) {
+    if (!w) {
+        return;
+    }
+    (void)pthread_mutex_lock(&w->mutex);
+    w->ends = true;
+    (void)pthread_cond_signal(&w->wake);
+    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_join(w->thread, NULL);
+    (void)pthread_cond_destroy(&w->wake);
+    (void)pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void wb_watchdog_step(wb_watchdog *w, int64_t step, double seconds) {
+    if (!w) {
+        return;
+    }
+    double sorted[STEPS];
+    w->recent[w->steps++ % STEPS] = seconds;
+    const int64_t count = w->steps < STEPS ? w->steps : STEPS;
+    memcpy(sorted, w->recent, (size_t)count * sizeof(*sorted));
+    qsort(sorted, (size_t)count, sizeof(*sorted), ascending);
+    w->limit = fmax(w->patience, 10.0 * sorted[count / 2]);
+    w->step = step;
+}

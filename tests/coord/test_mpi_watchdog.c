@@ -1,0 +1,101 @@
+/* The watchdog's findings, and what must not trip it. A rank that really hangs:
+ * commands/check-life.
+ */
+#include "tiny_run.h"
+#include "watchdog.h"
+
+#include <unistd.h>
+
+static wb_comm *comm;
+
+static wb_watch_note note(int64_t step, int64_t calls, double seconds, const char *phase) {
+    wb_watch_note made = {.fresh = true, .step = step, .calls = calls, .seconds = seconds};
+    (void)snprintf(made.phase, sizeof(made.phase), "%s", phase);
+    (void)snprintf(made.host, sizeof(made.host), "n7");
+    return made;
+}
+
+static void a_rank_without_a_fresh_note_does_not_answer(void **state) {
+    (void)state;
+    char text[512];
+    wb_watch_note notes[4];
+    for (int r = 0; r < 4; r++) {
+        notes[r] = note(11, 90, 61.0, "reduce");
+    }
+    notes[2] = (wb_watch_note){.fresh = false};
+    wb_watchdog_judge(text, sizeof(text), notes, 4);
+    assert_string_equal(text, "rank 2 of 4: no answer; 3 wait in \"reduce\" of step 12 for 61 s");
+    notes[0] = notes[2];
+    wb_watchdog_judge(text, sizeof(text), notes, 4);
+    assert_string_equal(text,
+                        "rank 0, 2 of 4: no answer; 2 wait in \"reduce\" of step 12 for 61 s");
+}
+
+static void the_rank_that_began_fewest_calls_is_waited_for(void **state) {
+    (void)state;
+    char text[512];
+    wb_watch_note notes[] = {note(11, 90, 55.0, "gather"), note(11, 89, 61.0, "encode"),
+                             note(11, 90, 55.0, "gather")};
+    wb_watchdog_judge(text, sizeof(text), notes, 3);
+    assert_string_equal(text,
+                        "rank 1 of 3 on host n7: in \"encode\" of step 12 for 61 s; 2 wait in "
+                        "\"gather\" of step 12 for 55 s");
+    wb_watchdog_judge(text, sizeof(text), notes + 1, 1);
+    assert_string_equal(text, "rank 0 of 1 on host n7: in \"encode\" of step 12 for 61 s");
+}
+
+static void many_ranks_fit_into_the_sentence(void **state) {
+    (void)state;
+    enum { WORLD = 1000 };
+    char text[512], small[20];
+    wb_watch_note *notes = calloc(WORLD, sizeof(*notes));
+    notes[500] = note(3, 8, 62.0, "loss");
+    wb_watchdog_judge(text, sizeof(text), notes, WORLD);
+    assert_string_equal(text, "rank 0, 1, 2, 3, 4, 5, 6, 7, … of 1000: no answer; 1 wait in "
+                              "\"loss\" of step 4 for 62 s");
+    wb_watchdog_judge(small, sizeof(small), notes, WORLD);
+    assert_int_equal(strlen(small), sizeof(small) - 1);
+    free(notes);
+}
+
+/* 0.1 s are allowed, ten times as many before the first step. */
+static void long_phases_and_slow_steps_are_let_be(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "watchdog");
+    wb_timetable time;
+    wb_watchdog *watchdog;
+    wb_timetable_start(&time);
+    expect_ok(wb_watchdog_start(&watchdog, run.folder, 0.1, &time, comm));
+    wb_timetable_enter(&time, WB_PHASE_EVALUATE);
+    (void)usleep(1200000); /* as long as it takes */
+    wb_timetable_enter(&time, WB_PHASE_BACKWARD);
+    (void)usleep(300000); /* the first step */
+    wb_watchdog_step(watchdog, 1, 0.3);
+    wb_timetable_enter(&time, WB_PHASE_BACKWARD);
+    (void)usleep(300000); /* as slow as the first */
+    wb_timetable_enter(&time, WB_PHASE_CHECKPOINT);
+    wb_watchdog_step(watchdog, 2, 0.001);
+    wb_watchdog_step(watchdog, 3, 0.001); /* ten medians are 0.01 s, 0.1 s are allowed */
+    (void)usleep(300000);
+    wb_watchdog_stop(watchdog);
+    wb_watchdog_stop(NULL);
+    wb_watchdog_step(NULL, 1, 1.0);
+    expect_ok(wb_watchdog_start(&watchdog, run.folder, 0.0, &time, comm));
+    assert_null(watchdog);
+    char finding[1024];
+    (void)snprintf(finding, sizeof(finding), "%s/stuck.txt", run.folder);
+    assert_false(wb_path_is_file(finding));
+}
+
+int main(int argc, char **argv) {
+    expect_ok(wb_comm_create(&comm, &argc, &argv));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rank_without_a_fresh_note_does_not_answer),
+        cmocka_unit_test(the_rank_that_began_fewest_calls_is_waited_for),
+        cmocka_unit_test(many_ranks_fit_into_the_sentence),
+        cmocka_unit_test(long_phases_and_slow_steps_are_let_be),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    wb_comm_destroy(comm);
+    return failed;
+}
