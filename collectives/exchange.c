@@ -35,6 +35,35 @@ done:
     return status;
 }
 
+static wb_status broadcast_from(wb_comm *comm, int root, void *data, int64_t bytes) {
+    wb_status status = WB_OK;
+    comm->calls++;
+    for (int64_t at = 0; at < bytes; at += PIECE) {
+        const int64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
+        WB_TRY_MPI(MPI_Bcast((char *)data + at, wb_int(piece), MPI_BYTE, root, comm->mpi));
+    }
+done:
+    return status;
+}
+
+wb_status wb_gather_window(wb_comm *comm, void *window, const int64_t *firsts, int64_t begin,
+                           int64_t end, size_t row_bytes) {
+    wb_status status = WB_OK;
+    if (begin == firsts[0] && end == firsts[comm->world]) {
+        return wb_gather_rows(comm, window, NULL, firsts, row_bytes);
+    }
+    for (int r = 0; r < comm->world; r++) {
+        const int64_t from = firsts[r] > begin ? firsts[r] : begin;
+        const int64_t to = firsts[r + 1] < end ? firsts[r + 1] : end;
+        if (from < to) {
+            WB_TRY(broadcast_from(comm, r, (char *)window + (size_t)(from - begin) * row_bytes,
+                                  (to - from) * (int64_t)row_bytes));
+        }
+    }
+done:
+    return status;
+}
+
 wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count) {
     wb_status status = WB_OK;
     comm->reductions++;
@@ -74,14 +103,7 @@ done:
 }
 
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes) {
-    wb_status status = WB_OK;
-    comm->calls++;
-    for (int64_t at = 0; at < bytes; at += PIECE) {
-        const int64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
-        WB_TRY_MPI(MPI_Bcast((char *)data + at, wb_int(piece), MPI_BYTE, 0, comm->mpi));
-    }
-done:
-    return status;
+    return broadcast_from(comm, 0, data, bytes);
 }
 
 static wb_status receive_all(wb_comm *comm, char *all, const int64_t *sizes) {

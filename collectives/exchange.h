@@ -14,6 +14,12 @@
 wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64_t *firsts,
                          size_t row_bytes);
 
+/* Collective. The same for rows begin .. end of all only, which may be those of any ranks.
+ *   window [end - begin]                this rank's rows among them stand in their place; filled
+ * Error: WB_ERR_MPI. */
+wb_status wb_gather_window(wb_comm *comm, void *window, const int64_t *firsts, int64_t begin,
+                           int64_t end, size_t row_bytes);
+
 /* Collective. values [count] becomes the sum over ranks, the same bits on every rank.
  * Error: WB_ERR_MPI. */
 wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count);

@@ -1,54 +1,7 @@
-/* Order of rows, and from rows to tokens. */
+/* From rows to tokens. */
 #include "batch.h"
 
-#include "rng.h"
 #include "token_block.h"
-
-#include <stdlib.h>
-
-wb_status wb_batch_plan_create(wb_batch_plan *plan, uint64_t seed, int64_t rows, int64_t size) {
-    wb_status status = WB_OK;
-    *plan = (wb_batch_plan){.seed = seed, .rows = rows, .size = size, .epoch = -1};
-    WB_CHECK(size <= rows, WB_ERR_CONFIG,
-             "batch.size = %lld, but the data has %lld training rows; choose a smaller batch",
-             (long long)size, (long long)rows);
-    plan->steps_per_epoch = rows / size;
-    plan->order = malloc((size_t)rows * sizeof(*plan->order));
-    WB_CHECK(plan->order, WB_ERR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
-done:
-    return status;
-}
-
-void wb_batch_plan_destroy(wb_batch_plan *plan) {
-    free(plan->order);
-    *plan = (wb_batch_plan){0};
-}
-
-/* Fisher and Yates, drawn from (seed, epoch, place). */
-static void shuffle(wb_batch_plan *plan, int64_t epoch) {
-    for (int64_t i = 0; i < plan->rows; i++) {
-        plan->order[i] = i;
-    }
-    for (int64_t i = plan->rows - 1; i > 0; i--) {
-        const wb_rng_key key = {.seed = plan->seed,
-                                .step = (uint32_t)epoch,
-                                .example = (uint32_t)(i >> 32),
-                                .site = wb_rng_site(WB_RNG_SHUFFLE, 0)};
-        const int64_t j = (int64_t)wb_rng_below((uint64_t)i + 1, key, (uint32_t)i);
-        const int64_t swap = plan->order[i];
-        plan->order[i] = plan->order[j];
-        plan->order[j] = swap;
-    }
-    plan->epoch = epoch;
-}
-
-const int64_t *wb_batch_plan_rows(wb_batch_plan *plan, int64_t step, int64_t *epoch) {
-    *epoch = step / plan->steps_per_epoch;
-    if (*epoch != plan->epoch) {
-        shuffle(plan, *epoch);
-    }
-    return plan->order + step % plan->steps_per_epoch * plan->size;
-}
 
 /* The rows that one rank reads. */
 typedef struct row_source {

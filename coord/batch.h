@@ -1,9 +1,4 @@
-/* Batches: which rows make up a step, which of them are this rank's, and their tokens.
- *
- * The global batch of a step is a function of (seed, step, batch.size, rows of the data) and of
- * nothing else. Rows are shuffled anew each epoch; a tail shorter than a batch waits for another
- * epoch's shuffle. Which rank encodes which rows is the step's business.
- */
+/* A run of a batch's rows: their texts as tokens, packed, and the keys of these texts. */
 #ifndef WB_BATCH_H
 #define WB_BATCH_H
 
@@ -11,23 +6,6 @@
 #include "data_set.h"
 #include "model.h"
 #include "packed.h"
-
-typedef struct wb_batch_plan {
-    uint64_t seed;
-    int64_t rows;            /* training rows in the data */
-    int64_t size;            /* B */
-    int64_t steps_per_epoch; /* rows / B */
-    int64_t epoch;           /* whose order is held, -1 before the first */
-    int64_t *order;          /* [rows], owned */
-} wb_batch_plan;
-
-/* Local. Errors: WB_ERR_CONFIG where the data has fewer rows than a batch; WB_ERR_MEMORY. */
-wb_status wb_batch_plan_create(wb_batch_plan *plan, uint64_t seed, int64_t rows, int64_t size);
-void wb_batch_plan_destroy(wb_batch_plan *plan);
-
-/* Local. The B rows of a step, in the order of the batch, and the epoch they belong to. Borrowed
- * until the next call. */
-const int64_t *wb_batch_plan_rows(wb_batch_plan *plan, int64_t step, int64_t *epoch);
 
 /* How texts become tokens. */
 typedef struct wb_batch_shape {

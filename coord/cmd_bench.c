@@ -74,9 +74,9 @@ done:
 static void print(const sample *s, int64_t steps, const wb_trainer *t) {
     const sample *m = &s[steps / 2];
     (void)printf("steps        %lld of %lld queries, on %d ranks of %d threads\n", (long long)steps,
-                 (long long)t->plan.size, wb_comm_world(t->comm), wb_threads());
+                 (long long)t->plan.rule.size, wb_comm_world(t->comm), wb_threads());
     (void)printf("step         %.3f s (median by share)\n", m->seconds);
-    (void)printf("pairs/s      %.1f\n", (double)t->plan.size / m->seconds);
+    (void)printf("pairs/s      %.1f\n", (double)t->plan.rule.size / m->seconds);
     (void)printf("tokens/s     %.0f real tokens, no padding\n", m->tokens);
     (void)printf("matrix rate  %.1f GFLOP/s (sgemm, all ranks at once)\n", m->rate * 1e-9);
     (void)printf("achieved     %.1f GFLOP/s over the whole step, %.1f with recomputation\n",

@@ -247,6 +247,7 @@ done:
 
 static wb_status log_metrics(run *r, const wb_step_report *report, double seconds) {
     const wb_metric metrics[] = {
+        wb_metric_integer("queries", report->queries),
         wb_metric_number("loss_nats", report->loss),
         wb_metric_integer("filtered_rows", report->filtered_rows),
         wb_metric_number("temperature", report->temperature),
@@ -255,7 +256,7 @@ static wb_status log_metrics(run *r, const wb_step_report *report, double second
         wb_metric_integer("tokens", report->tokens),
         wb_metric_integer("kept_tokens", report->kept_tokens),
         wb_metric_number("step_seconds", seconds),
-        wb_metric_number("pairs_per_second", (double)r->config.batch_size / seconds),
+        wb_metric_number("pairs_per_second", (double)report->queries / seconds),
         wb_metric_number("tokens_per_second", (double)report->tokens / seconds),
     };
     return wb_metrics_log_step(r->metrics, r->trainer.done, metrics,

@@ -294,7 +294,7 @@ typedef struct small_batch {
 } small_batch;
 
 static wb_status loss_at(double *loss, small_batch *s, const float *direction, double step) {
-    const int64_t B = s->t.plan.size, group = s->t.shape.group;
+    const int64_t B = s->t.config->batch_size, group = s->t.shape.group;
     const wb_encoder_spec *spec = &s->t.model.folder.spec;
     const wb_status status = wb_reference64_forward(spec, s->reps, s->params, direction, step,
                                                     &s->batch.packed, s->batch.examples, &s->pass);
@@ -323,16 +323,16 @@ static wb_status slope_along(double *slope, small_batch *s, const float *directi
 
 static wb_status open_small(small_batch *s, const wb_config *config, wb_comm *comm) {
     wb_status status = WB_OK;
-    int64_t epoch;
+    wb_batch_rows rows;
     WB_TRY(wb_trainer_open(&s->t, config, comm));
-    const int64_t total = wb_encoder_table(s->t.model.encoder)->total, B = s->t.plan.size;
+    const int64_t total = wb_encoder_table(s->t.model.encoder)->total, B = config->batch_size;
     const int64_t sequences = B * (1 + s->t.shape.group);
-    const int64_t *rows = wb_batch_plan_rows(&s->t.plan, 0, &epoch);
+    WB_TRY_ALL(comm, wb_batch_plan_step(&rows, &s->t.plan, 0));
     s->pass = (wb_pass){.active = true, .seed = (uint64_t)config->run_seed};
     WB_TRY_ALL(comm, wb_arena_create(&s->arena, "verify",
                                      wb_batch_bytes(&s->t.shape, B) + ((size_t)1 << 20)));
-    WB_TRY_ALL(comm, wb_batch_read(&s->batch, s->t.data, &s->t.model, &s->t.shape, rows, epoch, B,
-                                   0, B, s->arena));
+    WB_TRY_ALL(comm, wb_batch_read(&s->batch, s->t.data, &s->t.model, &s->t.shape, rows.rows,
+                                   rows.epoch, B, 0, B, s->arena));
     s->params = malloc(wb_float_bytes(total));
     s->reps = malloc((size_t)(sequences * s->t.model.folder.spec.hidden) * sizeof(double));
     WB_TRY_ALL(comm, s->params && s->reps

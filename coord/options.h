@@ -57,11 +57,19 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
           "longest passage in tokens, [CLS] and [SEP] included")                                   \
     COUNT(data_hard_negatives, "data.hard_negatives", -1, -1, 1024, FIXED,                         \
           "hard negatives per query; -1: as many as every row has, at most 7")                     \
+    CHOICE(data_draw, "data.draw", "cycle", "cycle|fixed", FIXED,                                  \
+           "which of a row's positives and hard negatives an epoch takes: others each time, or "   \
+           "always the same")                                                                      \
     COUNT(batch_size, "batch.size", 128, 2, INT32_MAX, FIXED,                                      \
           "queries in one optimizer step, over all ranks")                                         \
     COUNT(batch_steps, "batch.steps", 0, 0, INT32_MAX, FREE,                                       \
           "optimizer steps of the run; 0: as batch.epochs says")                                   \
     COUNT(batch_epochs, "batch.epochs", 1, 1, 100000, FREE, "passes over the training rows")       \
+    CHOICE(batch_drop_last, "batch.drop_last", "true", "true|false", FIXED,                        \
+           "an epoch's rows that fill no batch wait for the next shuffle; false: they make a "     \
+           "smaller one")                                                                          \
+    CHOICE(batch_no_duplicates, "batch.no_duplicates", "false", "false|true", FIXED,               \
+           "no text stands twice among the queries and positives of a batch, over all ranks")      \
     REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
          "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
     CHOICE(loss_learn_temperature, "loss.learn_temperature", "false", "false|true", FIXED,         \
@@ -83,6 +91,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "leave out candidates more similar than the positive less loss.filter_margin, which "   \
            "is taken as it is or times the positive's similarity")                                 \
     REAL(loss_filter_margin, "loss.filter_margin", 0, 0, 1e6, FIXED, "margin of loss.filter")      \
+    TEXT(loss_filter_model, "loss.filter_model", "", FIXED,                                        \
+         "folder of a guide model whose cosines the filter compares; empty: the model's own "      \
+         "scores")                                                                                 \
     TEXT(loss_widths, "loss.widths", "", FIXED,                                                    \
          "Matryoshka: widths that the loss is taken at, as 256,128,64; empty: the whole width")    \
     TEXT(loss_width_weights, "loss.width_weights", "", FIXED,                                      \
@@ -102,6 +113,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "auto: ordered for bert, fast for static, whose steps are too short for it")            \
     COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, FIXED,                                        \
           "parts of the batch that the tree begins with, and the most ranks with the same bits")   \
+    SIZE(memory_gather, "memory.gather", "512M", FREE,                                             \
+         "memory of one rank for all ranks' representations; if they need more they pass by in "   \
+         "windows, with the same result")                                                          \
     SIZE(memory_budget, "memory.budget", "0", FREE,                                                \
          "memory of one rank for activations; 0: a safe share of what the job may use")            \
     COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \

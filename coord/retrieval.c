@@ -38,26 +38,28 @@ static wb_status check_finite(const float *reps, const wb_packed *block, int64_t
     return WB_OK;
 }
 
-static wb_status encode_block(float *reps, const wb_model *model, const wb_packed *block,
-                              int64_t chunk_tokens, wb_arena *arena) {
+wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
+                           int64_t chunk_tokens, wb_arena *arena) {
     static const wb_pass evaluation = {.active = false};
     wb_status status = WB_OK;
     const int64_t d = model->folder.spec.hidden;
+    const size_t mark = wb_arena_mark(arena);
     int32_t *examples;
-    WB_TRY(wb_arena_int32s(arena, block->n, &examples)); /* name masks, of which there are none */
-    memset(examples, 0, (size_t)block->n * sizeof(*examples));
-    for (int64_t first = 0, end; first < block->n; first = end) {
-        for (end = first + 1; end < block->n; end++) {
-            if (block->offsets[end + 1] - block->offsets[first] > chunk_tokens) {
+    WB_TRY(wb_arena_int32s(arena, packed->n, &examples)); /* name masks, of which there are none */
+    memset(examples, 0, (size_t)packed->n * sizeof(*examples));
+    for (int64_t first = 0, end; first < packed->n; first = end) {
+        for (end = first + 1; end < packed->n; end++) {
+            if (packed->offsets[end + 1] - packed->offsets[first] > chunk_tokens) {
                 break;
             }
         }
-        const wb_packed chunk = wb_packed_slice(block, first, end - first);
+        const wb_packed chunk = wb_packed_slice(packed, first, end - first);
         WB_TRY(wb_encoder_forward(model->encoder, reps + first * d, NULL, model->params, &chunk,
                                   (const uint32_t *)examples, &evaluation, arena));
     }
-    WB_TRY(check_finite(reps, block, d));
+    WB_TRY(check_finite(reps, packed, d));
 done:
+    wb_arena_release(arena, mark);
     return status;
 }
 
@@ -76,8 +78,8 @@ static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *mod
             .read = read_line, .context = &part, .model = model, .first_tokens = max_tokens};
         wb_packed block;
         WB_TRY(wb_token_block_read(&block, &source, count, arena));
-        WB_TRY(encode_block(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
-                            arena));
+        WB_TRY(wb_encode_packed(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
+                                arena));
         *tokens += wb_packed_tokens(&block);
         wb_arena_release(arena, mark);
     }

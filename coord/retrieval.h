@@ -8,6 +8,12 @@
 #include "model.h"
 #include "text_file.h"
 
+/* Local. Representations of sequences as they are, without dropout, about chunk_tokens at once.
+ *   reps [n, d]    filled
+ * Errors: WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite. */
+wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
+                           int64_t chunk_tokens, wb_arena *arena);
+
 /* Local. Representations of rows first .. first + n of a text file, without dropout.
  *   reps [n, d]    filled
  *   tokens         added to: real tokens encoded

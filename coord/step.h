@@ -7,6 +7,7 @@
 
 /* What a step did, the same on every rank but for `memory`. */
 typedef struct wb_step_report {
+    int64_t queries;        /* B: batch.size, or less at the tail of an epoch */
     double loss;            /* mean over the B queries, nats */
     int64_t filtered_rows;  /* queries without a candidate left, at the last of the widths */
     double temperature;     /* that the loss was taken at */

@@ -10,6 +10,7 @@
 #define WB_PHASE_TABLE(X)                                                                          \
     X(OTHER, "other", 10)                                                                          \
     X(READ, "read, tokenize", 10)                                                                  \
+    X(GUIDE, "guide", 1)                                                                           \
     X(ENCODE, "encode", 1)                                                                         \
     X(GATHER, "gather", 1)                                                                         \
     X(LOSS, "loss", 1)                                                                             \

@@ -2,10 +2,11 @@
 #include "trainer.h"
 
 #include "chunk_plan.h"
+#include "contrast.h"
 #include "exchange.h"
 #include "gemm.h"
+#include "guide.h"
 #include "hash.h"
-#include "known_passages.h"
 #include "log.h"
 #include "units.h"
 
@@ -38,6 +39,10 @@ done:
     return status;
 }
 
+static bool is_on(const char *choice) {
+    return strcmp(choice, "true") == 0;
+}
+
 static wb_status open_data(wb_trainer *t) {
     wb_status status = WB_OK;
     const wb_config *config = t->config;
@@ -52,13 +57,11 @@ static wb_status open_data(wb_trainer *t) {
     WB_TRY(wb_model_max_tokens(&t->model, config->data_max_passage_tokens,
                                "data.max_passage_tokens", &t->shape.passage_tokens));
     t->shape.positives = positives_to_read(config, t->data);
-    WB_TRY(wb_batch_plan_create(&t->plan, (uint64_t)config->run_seed, wb_data_set_rows(t->data),
-                                config->batch_size));
 done:
     return status;
 }
 
-static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_epoch) {
+static wb_optimizer make_optimizer(const wb_config *config, int64_t steps) {
     wb_optimizer o = {
         .kind = strcmp(config->optimizer_name, "sgd") == 0 ? WB_OPTIMIZER_SGD : WB_OPTIMIZER_ADAMW,
         .schedule = WB_SCHEDULE_LINEAR,
@@ -67,8 +70,7 @@ static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_ep
         .beta1 = 0.9,
         .beta2 = 0.999,
         .eps = 1e-8,
-        .total_steps =
-            config->batch_steps > 0 ? config->batch_steps : config->batch_epochs * steps_per_epoch,
+        .total_steps = steps,
     };
     if (strcmp(config->optimizer_schedule, "cosine") == 0) {
         o.schedule = WB_SCHEDULE_COSINE;
@@ -80,6 +82,27 @@ static wb_optimizer make_optimizer(const wb_config *config, int64_t steps_per_ep
     return o;
 }
 
+static wb_status plan_batches(wb_trainer *t) {
+    wb_status status = WB_OK;
+    const wb_config *config = t->config;
+    const bool no_duplicates = is_on(config->batch_no_duplicates);
+    if (no_duplicates) {
+        WB_TRY(wb_row_texts_read(&t->texts, t->data, t->comm));
+    }
+    const wb_batch_rule rule = {.seed = (uint64_t)config->run_seed,
+                                .rows = wb_data_set_rows(t->data),
+                                .size = config->batch_size,
+                                .keeps_tails = !is_on(config->batch_drop_last),
+                                .texts = no_duplicates ? &t->texts : NULL};
+    int64_t steps = config->batch_steps;
+    WB_TRY_ALL(t->comm, wb_batch_plan_create(&t->plan, &rule));
+    if (steps == 0) {
+        WB_TRY_ALL(t->comm, wb_batch_plan_steps(&steps, &t->plan, config->batch_epochs));
+    }
+    t->optimizer = make_optimizer(config, steps);
+done:
+    return status;
+}
 /* Whether slot sums meet in a tree. It costs two passes over the parameters a slot: 2 to 3 % of a
  * transformer's step, half of a static encoder's. */
 static bool adds_in_order(const wb_trainer *t) {
@@ -104,10 +127,6 @@ static wb_filter filter_of(const wb_config *config) {
     return strcmp(config->loss_filter, "absolute") == 0 ? WB_FILTER_ABSOLUTE : WB_FILTER_RELATIVE;
 }
 
-static bool is_on(const char *choice) {
-    return strcmp(choice, "true") == 0;
-}
-
 wb_infonce wb_loss_of(const wb_trainer *t) {
     const wb_config *config = t->config;
     return (wb_infonce){.batch = config->batch_size,
@@ -117,6 +136,7 @@ wb_infonce wb_loss_of(const wb_trainer *t) {
                         .margin = config->loss_margin,
                         .filter = filter_of(config),
                         .filter_margin = config->loss_filter_margin,
+                        .guide_width = t->guide.encoder ? t->guide.folder.spec.hidden : 0,
                         .symmetric = is_on(config->loss_symmetric),
                         .query_query = is_on(config->loss_query_query),
                         .passage_passage = is_on(config->loss_passage_passage),
@@ -128,18 +148,13 @@ static size_t step_bytes(const wb_trainer *t) {
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
     const int64_t n = own_slots * (B / t->slot_total + 1), group = t->shape.group;
-    const wb_infonce loss = wb_loss_of(t);
-    const size_t keys =
-        (size_t)(B * (1 + group)) * sizeof(uint64_t) +
-        (t->shape.positives > 0 ? wb_known_passages_bytes(B, n, group, t->shape.positives) : 0);
-    const size_t all = wb_float_bytes(B * (1 + group) * d) + (size_t)B * sizeof(wb_infonce_row) +
-                       keys + wb_infonce_bytes(&loss);
-    const size_t mine = 2 * wb_float_bytes(n * (1 + group) * (d + 4));
-    const size_t narrow = t->widths.count > 0 ? wb_float_bytes(B * (1 + group) * (d + 1)) +
-                                                    wb_float_bytes(n * (1 + group) * d)
-                                              : 0;
+    const int64_t guide = t->guide.encoder ? t->guide.folder.spec.hidden : 0;
+    const size_t mine =
+        2 * wb_float_bytes(n * (1 + group) * (d + 4)) + wb_float_bytes(n * (1 + group) * guide);
+    const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
-    return wb_batch_bytes(&t->shape, n) + all + mine + narrow + slack;
+    return wb_batch_bytes(&t->shape, n) + mine + guided + slack +
+           wb_contrast_bytes(t, n, own_slots);
 }
 
 static wb_status reserve(wb_trainer *t) {
@@ -179,7 +194,8 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     WB_TRY_ALL(comm, wb_widths_read(&t->widths, config->loss_widths, config->loss_width_weights,
                                     t->model.folder.spec.hidden));
     WB_TRY_ALL(comm, open_data(t));
-    t->optimizer = make_optimizer(config, t->plan.steps_per_epoch);
+    WB_TRY(plan_batches(t));
+    WB_TRY(wb_guide_open(t));
     WB_TRY_ALL(comm, reserve(t));
 done:
     return status;
@@ -191,7 +207,9 @@ void wb_trainer_close(wb_trainer *t) {
     wb_ordered_sum_destroy(t->ordered);
     wb_arena_destroy(t->run_arena);
     wb_batch_plan_destroy(&t->plan);
+    wb_row_texts_clear(&t->texts);
     wb_data_set_close(t->data);
+    wb_model_close(&t->guide);
     wb_model_close(&t->model);
     *t = (wb_trainer){0};
 }
@@ -200,7 +218,7 @@ wb_checkpoint wb_trainer_checkpoint(wb_trainer *t) {
     wb_checkpoint state = {
         .step = t->done,
         .total_steps = t->optimizer.total_steps,
-        .rows = t->done * t->plan.size,
+        .rows = t->done * t->plan.rule.size,
         .seed = (uint64_t)t->config->run_seed,
         .config_hash = wb_options_fixed_hash(t->config),
         .finished = t->done >= t->optimizer.total_steps,
@@ -291,15 +309,20 @@ done:
 wb_status wb_trainer_log_plan(wb_trainer *t) {
     const wb_config *config = t->config;
     const int world = wb_comm_world(t->comm);
-    const int64_t B = config->batch_size;
     const int64_t dropped = wb_data_set_dropped(t->data);
     wb_log(WB_LOG_RUN, "data: %s training rows%s, %lld hard negatives each",
-           wb_count_text(t->plan.rows).text,
+           wb_count_text(t->plan.rule.rows).text,
            dropped > 0 ? " (rows without a positive left out)" : "", (long long)t->shape.group - 1);
     wb_log(WB_LOG_RUN,
            "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s",
-           (long long)t->optimizer.total_steps, (long long)B, (long long)t->plan.steps_per_epoch,
-           world, world > 1 ? "s" : "", wb_threads(), wb_threads() > 1 ? "s" : "");
+           (long long)t->optimizer.total_steps, (long long)config->batch_size,
+           (long long)t->plan.ends[0], world, world > 1 ? "s" : "", wb_threads(),
+           wb_threads() > 1 ? "s" : "");
+    if (t->texts.rows > 0) {
+        wb_log(WB_LOG_RUN, "no duplicates: %s distinct texts; %s rows of an epoch wait for another",
+               wb_count_text(t->texts.distinct).text,
+               wb_count_text(wb_batch_plan_waiting(&t->plan)).text);
+    }
     const size_t one = wb_float_bytes(t->model.table.total);
     const size_t fixed = one + wb_arena_peak(t->run_arena);
     wb_log(WB_LOG_RUN,

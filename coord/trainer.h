@@ -3,6 +3,7 @@
 #define WB_TRAINER_H
 
 #include "batch.h"
+#include "batch_plan.h"
 #include "checkpoint.h"
 #include "comm.h"
 #include "data_set.h"
@@ -18,7 +19,10 @@ typedef struct wb_trainer {
     const wb_config *config; /* borrowed until the trainer is closed */
     wb_comm *comm;           /* borrowed likewise */
     wb_model model;
+    wb_model guide;             /* loss.filter_model; zeros without */
+    wb_batch_shape guide_shape; /* its tokens */
     wb_data_set *data;
+    wb_row_texts texts; /* where batch.no_duplicates asks for them */
     wb_batch_plan plan;
     wb_batch_shape shape;
     wb_widths widths;

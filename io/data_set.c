@@ -218,3 +218,23 @@ wb_status wb_data_set_positive_keys(const wb_data_set *set, int64_t row, uint64_
 done:
     return status;
 }
+
+int64_t wb_data_set_most_own_keys(const wb_data_set *set) {
+    return 1 + (set->is_beir ? 1 : set->tevatron.positives);
+}
+
+wb_status wb_data_set_own_keys(const wb_data_set *set, int64_t row, uint64_t *keys,
+                               int64_t *count) {
+    wb_status status = WB_OK;
+    wb_text texts[2] = {{0}};
+    *count = 2;
+    WB_TRY(wb_data_set_read(set, row, 0, 0, texts, keys));
+    if (!set->is_beir) {
+        WB_TRY(wb_tevatron_positive_keys(&set->tevatron, row, keys + 1, count));
+        ++*count;
+    }
+done:
+    wb_text_clear(&texts[0]);
+    wb_text_clear(&texts[1]);
+    return status;
+}

@@ -44,6 +44,15 @@ int64_t wb_data_set_most_positives(const wb_data_set *set);
 wb_status wb_data_set_positive_keys(const wb_data_set *set, int64_t row, uint64_t *keys,
                                     int64_t *count);
 
+/* Local. The most keys that wb_data_set_own_keys fills. */
+int64_t wb_data_set_most_own_keys(const wb_data_set *set);
+
+/* Local. Keys of the texts that a row brings as query and as positive, whatever the draw: the
+ * query, then in a BEIR folder its passage, in a Tevatron file all of the line's positives. Usable
+ * from several threads. keys [wb_data_set_most_own_keys]   filled, *count of them Errors: as of
+ * wb_data_set_positive_keys. */
+wb_status wb_data_set_own_keys(const wb_data_set *set, int64_t row, uint64_t *keys, int64_t *count);
+
 /* Local. Reads one row: texts[0] is the query, texts[1] the positive, texts[2 ..] the negatives;
  * keys[i] is wb_hash of texts[i].text, for duplicate masks. `draw`, an epoch number, chooses: the
  * positive is number (row + draw) mod n_positives; the negatives, put into a random order that

@@ -15,6 +15,9 @@ typedef struct plain_terms {
     double tau, margin;
     int filter; /* 0: none, 1: absolute, 2: relative */
     double filter_margin;
+    const float
+        *guide; /* [B (1 + group), guide_width], whose products the filter compares; or NULL */
+    int64_t guide_width;
     bool all_positives, symmetric, query_query, passage_passage;
     const uint64_t *query_keys, *passage_keys; /* or NULL */
     const int64_t *known_firsts, *known;       /* or NULL */
@@ -28,13 +31,28 @@ typedef struct plain_row {
     double limit; /* candidates more similar than this are left out */
 } plain_row;
 
-static inline void plain_pair(plain_row *row, const plain_terms *t, const double *reps, int64_t a,
-                              int64_t b, double wanted) {
+static inline double plain_dot(const plain_terms *t, const double *reps, int64_t a, int64_t b) {
     double dot = 0.0;
     for (int64_t k = 0; k < t->d; k++) {
         dot += reps[a * t->d + k] * reps[b * t->d + k];
     }
-    if (wanted == 0.0 && dot > row->limit) {
+    return dot;
+}
+
+/* As the filter sees it: it does not move with the representations where a guide tells. */
+static inline double plain_similarity(const plain_terms *t, const double *reps, int64_t a,
+                                      int64_t b) {
+    double dot = 0.0;
+    for (int64_t k = 0; t->guide && k < t->guide_width; k++) {
+        dot += (double)t->guide[a * t->guide_width + k] * (double)t->guide[b * t->guide_width + k];
+    }
+    return t->guide ? dot : plain_dot(t, reps, a, b);
+}
+
+static inline void plain_pair(plain_row *row, const plain_terms *t, const double *reps, int64_t a,
+                              int64_t b, double wanted) {
+    const double dot = plain_dot(t, reps, a, b);
+    if (wanted == 0.0 && t->filter != 0 && plain_similarity(t, reps, a, b) > row->limit) {
         return;
     }
     row->a[row->count] = a;
@@ -97,10 +115,7 @@ static inline void plain_to_queries(plain_row *row, const plain_terms *t, const 
 }
 
 static inline double plain_limit(const plain_terms *t, const double *reps, int64_t i) {
-    double own = 0.0;
-    for (int64_t k = 0; k < t->d; k++) {
-        own += reps[i * t->d + k] * reps[(t->B + i * t->group) * t->d + k];
-    }
+    const double own = plain_similarity(t, reps, i, t->B + i * t->group);
     return t->filter == 0   ? INFINITY
            : t->filter == 1 ? own - t->filter_margin
                             : own - fabs(own) * t->filter_margin;

@@ -14,19 +14,22 @@
 
 #include <string.h>
 
-/* ROWS of one side against COLUMNS of the other: a tile of scores and both operands stay in a
- * second-level cache of 1 MiB for d = 384. */
-enum { ROWS = 64, COLUMNS = 256 };
+/* ROWS of the own side against TILE of the passing one: a tile of scores and both operands stay in
+ * a second-level cache of 1 MiB for d = 384, and packing them is little beside multiplying. */
+enum { ROWS = 256, TILE = WB_INFONCE_TILE };
 enum { DIRECTIONS = 2, MOST_TERMS = 4 };
 typedef enum direction { TO_PASSAGES, TO_QUERIES } direction;
 
-/* One side of a score matrix: vectors and text keys, each so far from the next. */
+/* One side of a score matrix, or the part of it in memory: items first .. first + count, with their
+ * vectors, text keys and the guide's vectors, each so far from the next. */
 typedef struct side {
-    const float *x;
+    int64_t first, count;
+    const float *x; /* of item `first` */
     int64_t x_apart;
-    const uint64_t *keys; /* or NULL */
+    const float *guide; /* likewise, or NULL */
+    int64_t guide_apart;
+    const uint64_t *keys; /* of item 0, or NULL */
     int64_t keys_apart;
-    int64_t count;
     int64_t passages_apart; /* item i is passage i * this; 0: items are queries */
 } side;
 
@@ -36,7 +39,7 @@ typedef struct term {
     int64_t own; /* row i's own column is i * own */
 } term;
 
-/* What both walks read. */
+/* The terms between the rows of one block and the columns of another. */
 typedef struct walk {
     const wb_infonce *loss;
     const wb_infonce_batch *batch;
@@ -45,10 +48,26 @@ typedef struct walk {
     float scale; /* of every gradient: 1 / (directions B tau) */
 } walk;
 
+/* Sums over the candidates of one term that the part's rows have met. */
+typedef struct sums {
+    float *most;    /* [n], running maximum of scores */
+    float *sum;     /* [n], of exp(score - most) */
+    float *vectors; /* [n, d], of exp(score - most) column */
+} sums;
+
+struct wb_infonce_part {
+    const wb_infonce *loss;
+    const wb_infonce_batch *batch;
+    wb_infonce_block own;
+    sums of[MOST_TERMS];
+    float *known; /* [known passages of its queries, d], with all_positives */
+};
+
 /* Part of a term's score matrix: its element (row, column) stands at
  * (row - first_row) * row_step + (column - first_column) * column_step. */
 typedef struct tile {
     float *scores;
+    float *similarities; /* of the guide, likewise; NULL: scores times tau are */
     int64_t first_row, rows, row_step;
     int64_t first_column, columns, column_step;
 } tile;
@@ -57,31 +76,89 @@ static int64_t at_most(int64_t value, int64_t limit) {
     return value < limit ? value : limit;
 }
 
-static walk walk_of(const wb_infonce *loss, const wb_infonce_batch *batch) {
-    const int64_t d = loss->width, g = loss->group, B = loss->batch;
-    const uint64_t *const texts = batch->query_keys, *const keys = batch->passage_keys;
-    const side queries = {batch->q, d, keys, g, B, 0}; /* known by their positive */
-    const side positives = {batch->p, g * d, keys, g, B, g};
-    const side passages = {batch->p, d, keys, 1, B * g, 1};
-    const side questions = {batch->q, d, texts, 1, B, 0}; /* known by their own text */
+/* Queries, known by their positive. */
+static side queries_of(const wb_infonce_block *b, const walk *w) {
+    return (side){b->first,
+                  b->n,
+                  b->q,
+                  w->loss->width,
+                  b->guide_q,
+                  w->loss->guide_width,
+                  w->batch->passage_keys,
+                  w->loss->group,
+                  0};
+}
+
+/* Queries, known by their own text. */
+static side questions_of(const wb_infonce_block *b, const walk *w) {
+    side s = queries_of(b, w);
+    s.keys = w->batch->query_keys;
+    s.keys_apart = 1;
+    return s;
+}
+
+static side passages_of(const wb_infonce_block *b, const walk *w) {
+    const int64_t g = w->loss->group;
+    return (side){b->first * g,           b->n * g,   b->p,
+                  w->loss->width,         b->guide_p, w->loss->guide_width,
+                  w->batch->passage_keys, 1,          1};
+}
+
+static side positives_of(const wb_infonce_block *b, const walk *w) {
+    const int64_t g = w->loss->group;
+    return (side){b->first,
+                  b->n,
+                  b->p,
+                  g * w->loss->width,
+                  b->guide_p,
+                  g * w->loss->guide_width,
+                  w->batch->passage_keys,
+                  g,
+                  g};
+}
+
+static walk walk_of(const wb_infonce *loss, const wb_infonce_batch *batch,
+                    const wb_infonce_block *rows, const wb_infonce_block *columns) {
     const int directions = loss->symmetric ? 2 : 1;
     walk w = {.loss = loss, .batch = batch};
-    w.scale = (float)(1.0 / ((double)directions * (double)B * loss->temperature));
-    w.terms[w.count++] = (term){TO_PASSAGES, queries, passages, g};
+    w.scale = (float)(1.0 / ((double)directions * (double)loss->batch * loss->temperature));
+    w.terms[w.count++] =
+        (term){TO_PASSAGES, queries_of(rows, &w), passages_of(columns, &w), loss->group};
     if (loss->query_query) {
-        w.terms[w.count++] = (term){TO_PASSAGES, questions, questions, 1};
+        w.terms[w.count++] =
+            (term){TO_PASSAGES, questions_of(rows, &w), questions_of(columns, &w), 1};
     }
     if (loss->passage_passage) {
-        w.terms[w.count++] = (term){TO_PASSAGES, positives, passages, g};
+        w.terms[w.count++] =
+            (term){TO_PASSAGES, positives_of(rows, &w), passages_of(columns, &w), loss->group};
     }
     if (loss->symmetric) {
-        w.terms[w.count++] = (term){TO_QUERIES, positives, queries, 1};
+        w.terms[w.count++] = (term){TO_QUERIES, positives_of(rows, &w), queries_of(columns, &w), 1};
     }
     return w;
 }
 
+static int count_terms(const wb_infonce *loss) {
+    return 1 + (loss->query_query ? 1 : 0) + (loss->passage_passage ? 1 : 0) +
+           (loss->symmetric ? 1 : 0);
+}
+
+wb_infonce_sides wb_infonce_first_walk(const wb_infonce *loss) {
+    return (wb_infonce_sides){.queries = loss->query_query || loss->symmetric, .passages = true};
+}
+
+wb_infonce_sides wb_infonce_second_walk(const wb_infonce *loss) {
+    return (wb_infonce_sides){.queries = true,
+                              .passages = loss->passage_passage || loss->symmetric};
+}
+
 static bool is_of_queries(const side *s) {
     return s->passages_apart == 0;
+}
+
+/* The vector of one item of a side. */
+static const float *vector_of(const side *s, int64_t item) {
+    return s->x + (item - s->first) * s->x_apart;
 }
 
 static float dot(const float *a, const float *b, int64_t n) {
@@ -116,7 +193,7 @@ static void leave_out(const tile *t, int64_t row, int64_t column) {
 static void leave_out_equal_keys(float *scores, const side *outer, int64_t first_outer,
                                  int64_t outers, const side *inner, int64_t first_inner,
                                  int64_t inners) {
-    uint64_t keys[COLUMNS];
+    uint64_t keys[TILE];
     for (int64_t j = 0; j < inners; j++) {
         keys[j] = inner->keys[(first_inner + j) * inner->keys_apart];
     }
@@ -163,43 +240,58 @@ static double exact_dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-/* The similarity above which a candidate of row i counts as a false negative. */
-static double limit_of(const walk *w, int64_t i) {
-    const int64_t d = w->loss->width;
-    const double own = exact_dot(w->batch->q + i * d, w->batch->p + i * w->loss->group * d, d);
-    const double margin = w->loss->filter_margin;
-    return own - (w->loss->filter == WB_FILTER_RELATIVE ? fabs(own) * margin : margin);
+/* The similarity above which a candidate of the block's row i counts as a false negative. */
+static double limit_of(const wb_infonce *loss, const wb_infonce_block *own, int64_t i) {
+    const int64_t g = loss->group, d = loss->guide_width > 0 ? loss->guide_width : loss->width;
+    const float *const q = loss->guide_width > 0 ? own->guide_q : own->q;
+    const float *const p = loss->guide_width > 0 ? own->guide_p : own->p;
+    const double similarity = exact_dot(q + i * d, p + i * g * d, d);
+    const double margin = loss->filter_margin;
+    return similarity - (loss->filter == WB_FILTER_RELATIVE ? fabs(similarity) * margin : margin);
 }
 
-/* Both walks must decide alike, though their scores are rounded differently: near the limit a
- * product in double decides, which is the same from both sides. */
-static void leave_out_similar(const tile *t, const term *of, const walk *w) {
-    const int64_t d = w->loss->width;
-    const double rounding = 1e-7 * (double)(d + 16), tau = w->loss->temperature;
-    double lengths[COLUMNS];
+/* The sides by whose vectors the filter compares. */
+static term compared_by(const term *of, const wb_infonce *loss) {
+    term by = *of;
+    for (int k = 0; k < 2 && loss->guide_width > 0; k++) {
+        side *s = k == 0 ? &by.rows : &by.columns;
+        s->x = s->guide;
+        s->x_apart = s->guide_apart;
+    }
+    return by;
+}
+
+/* Both walks must decide alike, though their products are rounded differently: near the limit one
+ * in double decides, which is the same from both sides. */
+static void leave_out_similar(const tile *t, const term *by, const walk *w) {
+    const float *const similarities = t->similarities ? t->similarities : t->scores;
+    const double unit = t->similarities ? 1.0 : w->loss->temperature;
+    const int64_t d = w->loss->guide_width > 0 ? w->loss->guide_width : w->loss->width;
+    const double rounding = 1e-7 * (double)(d + 16);
+    double lengths[TILE];
     for (int64_t j = 0; j < t->columns; j++) {
-        const float *y = of->columns.x + (t->first_column + j) * of->columns.x_apart;
+        const float *y = vector_of(&by->columns, t->first_column + j);
         lengths[j] = sqrt((double)dot(y, y, d));
     }
     for (int64_t i = 0; i < t->rows; i++) {
-        const float *x = of->rows.x + (t->first_row + i) * of->rows.x_apart;
-        const double limit = limit_of(w, t->first_row + i);
+        const float *x = vector_of(&by->rows, t->first_row + i);
+        const double limit = w->batch->rows[t->first_row + i].limit;
         const double doubt = rounding * sqrt((double)dot(x, x, d));
         for (int64_t j = 0; j < t->columns; j++) {
-            float *at = t->scores + i * t->row_step + j * t->column_step;
-            const double beyond = (double)*at * tau - limit;
+            const int64_t place = i * t->row_step + j * t->column_step;
+            const double beyond = (double)similarities[place] * unit - limit;
             if (beyond < -doubt * lengths[j]) {
                 continue;
             }
-            const float *y = of->columns.x + (t->first_column + j) * of->columns.x_apart;
+            const float *y = vector_of(&by->columns, t->first_column + j);
             if (beyond > doubt * lengths[j] || exact_dot(x, y, d) > limit) {
-                *at = -INFINITY;
+                t->scores[place] = -INFINITY;
             }
         }
     }
 }
 
-static void keep_candidates(const tile *t, const term *of, const walk *w) {
+static void keep_candidates(const tile *t, const term *of, const term *by, const walk *w) {
     const bool between_queries = is_of_queries(&of->rows) && is_of_queries(&of->columns);
     for (int64_t i = t->first_row; i < t->first_row + t->rows; i++) {
         leave_out(t, i, i * of->own);
@@ -215,27 +307,110 @@ static void keep_candidates(const tile *t, const term *of, const walk *w) {
         leave_out_all_known(t, of, w->batch);
     }
     if (w->loss->filter != WB_FILTER_NONE) {
-        leave_out_similar(t, of, w);
+        leave_out_similar(t, by, w);
     }
 }
 
-/* scores [outers, inners] = outer innerᵀ / tau */
-static void score(float *scores, const side *outer, int64_t first_outer, int64_t outers,
-                  const side *inner, int64_t first_inner, int64_t inners, const wb_infonce *loss) {
-    wb_gemm(scores, inners, outer->x + first_outer * outer->x_apart, outer->x_apart, WB_PLAIN,
-            inner->x + first_inner * inner->x_apart, inner->x_apart, WB_TRANSPOSED, outers, inners,
-            loss->width, (float)(1.0 / loss->temperature), 0.0f);
+/* products = alpha outer innerᵀ of a tile, laid out as it is. */
+static void multiply(float *products, const tile *t, const term *of, int64_t d, float alpha) {
+    const bool by_row = t->column_step == 1;
+    const side *outer = by_row ? &of->rows : &of->columns;
+    const side *inner = by_row ? &of->columns : &of->rows;
+    const int64_t first_outer = by_row ? t->first_row : t->first_column;
+    const int64_t first_inner = by_row ? t->first_column : t->first_row;
+    const int64_t outers = by_row ? t->rows : t->columns;
+    const int64_t inners = by_row ? t->columns : t->rows;
+    wb_gemm(products, inners, vector_of(outer, first_outer), outer->x_apart, WB_PLAIN,
+            vector_of(inner, first_inner), inner->x_apart, WB_TRANSPOSED, outers, inners, d, alpha,
+            0.0f);
+}
+
+/* Scores of a tile over tau; -infinity for what does not compete. */
+static void score(const tile *t, const term *of, const walk *w) {
+    const wb_infonce *loss = w->loss;
+    const term by = compared_by(of, loss);
+    multiply(t->scores, t, of, loss->width, (float)(1.0 / loss->temperature));
+    if (t->similarities) {
+        multiply(t->similarities, t, &by, loss->guide_width, 1.0f);
+    }
+    keep_candidates(t, of, &by, w);
+}
+
+/* What a thread needs for a tile. */
+static int64_t scratch_floats(const wb_infonce *loss) {
+    return (loss->guide_width > 0 ? 2 : 1) * ROWS * TILE;
+}
+
+size_t wb_infonce_scratch_bytes(const wb_infonce *loss) {
+    return wb_arena_rounded(wb_float_bytes((int64_t)wb_threads() * scratch_floats(loss)));
+}
+
+static wb_status take_scratch(float **scratch, const wb_infonce *loss, wb_arena *arena) {
+    return wb_arena_floats(arena, (int64_t)wb_threads() * scratch_floats(loss), scratch);
+}
+
+/* A tile of no size yet in this thread's part of the scratch. */
+static tile own_tile(float *scratch, const wb_infonce *loss) {
+    float *const scores = scratch + wb_thread() * scratch_floats(loss);
+    return (tile){.scores = scores,
+                  .similarities = loss->guide_width > 0 ? scores + ROWS * TILE : NULL};
+}
+
+/* Rows of a tile where n are shared among threads: each gets some, in whole vector registers. */
+static int64_t tile_rows(int64_t n) {
+    enum { STEP = 64 };
+    const int64_t share = (n + wb_threads() - 1) / wb_threads();
+    return at_most((share + STEP - 1) / STEP * STEP, ROWS);
 }
 
 /* ---- First walk: rows
  * ------------------------------------------------------------------------------------- */
 
-/* Sums over the candidates of one term, for ROWS rows. */
-typedef struct sums {
-    float most[ROWS]; /* running maximum of scores */
-    float sum[ROWS];  /* of exp(score - most) */
-    float *vectors;   /* [ROWS, d], of exp(score - most) column */
-} sums;
+static int64_t count_known(const wb_infonce *loss, const wb_infonce_batch *batch, int64_t first,
+                           int64_t n) {
+    return loss->all_positives && batch->known_firsts
+               ? batch->known_firsts[first + n] - batch->known_firsts[first]
+               : 0;
+}
+
+size_t wb_infonce_part_bytes(const wb_infonce *loss, int64_t n, int64_t known) {
+    const size_t sums_bytes =
+        2 * wb_arena_rounded(wb_float_bytes(n)) + wb_arena_rounded(wb_float_bytes(n * loss->width));
+    return wb_arena_rounded(sizeof(wb_infonce_part)) + (size_t)count_terms(loss) * sums_bytes +
+           (loss->all_positives ? wb_arena_rounded(wb_float_bytes(known * loss->width)) : 0);
+}
+
+wb_status wb_infonce_begin(wb_infonce_part **part, const wb_infonce *loss,
+                           const wb_infonce_batch *batch, const wb_infonce_block *own,
+                           wb_arena *arena) {
+    wb_status status = WB_OK;
+    const int64_t n = own->n, d = loss->width;
+    void *taken = NULL;
+    WB_TRY(wb_arena_take(arena, sizeof(**part), &taken));
+    wb_infonce_part *made = taken;
+    *made = (wb_infonce_part){.loss = loss, .batch = batch, .own = *own};
+    for (int k = 0; k < count_terms(loss); k++) {
+        sums *s = &made->of[k];
+        WB_TRY(wb_arena_floats(arena, n, &s->most));
+        WB_TRY(wb_arena_floats(arena, n, &s->sum));
+        WB_TRY(wb_arena_floats(arena, n * d, &s->vectors));
+        for (int64_t i = 0; i < n; i++) {
+            s->most[i] = -INFINITY;
+            s->sum[i] = 0.0f;
+        }
+        memset(s->vectors, 0, wb_float_bytes(n * d));
+    }
+    if (loss->all_positives) {
+        WB_TRY(wb_arena_floats(arena, count_known(loss, batch, own->first, n) * d, &made->known));
+    }
+    for (int64_t i = 0; i < n; i++) {
+        batch->rows[own->first + i] = (wb_infonce_row){
+            .limit = loss->filter == WB_FILTER_NONE ? INFINITY : limit_of(loss, own, i)};
+    }
+    *part = made;
+done:
+    return status;
+}
 
 /* Brings one row up to date with a tile of scores, which become exp(score - maximum). A score of
  * -infinity takes no part. */
@@ -264,62 +439,100 @@ static void fold_row(float *scores, int64_t columns, float *most, float *sum, fl
     *sum += added;
 }
 
-static void sum_candidates(sums *s, const term *of, int64_t first, int64_t rows, const walk *w,
-                           float *scores) {
-    const int64_t d = w->loss->width;
+/* Rows first .. first + rows of the part meet all columns of one term. */
+static void sum_candidates(const sums *s, const term *of, int64_t first, int64_t rows,
+                           const walk *w, tile t) {
+    const int64_t d = w->loss->width, own = first - of->rows.first;
     const side *columns = &of->columns;
-    for (int64_t i = 0; i < rows; i++) {
-        s->most[i] = -INFINITY;
-        s->sum[i] = 0.0f;
-    }
-    memset(s->vectors, 0, wb_float_bytes(rows * d));
-    for (int64_t at = 0; at < columns->count; at += COLUMNS) {
-        const int64_t wide = at_most(columns->count - at, COLUMNS);
-        const tile t = {scores, first, rows, wide, at, wide, 1};
-        score(scores, &of->rows, first, rows, columns, at, wide, w->loss);
-        keep_candidates(&t, of, w);
+    for (int64_t at = columns->first; at < columns->first + columns->count; at += TILE) {
+        const int64_t wide = at_most(columns->first + columns->count - at, TILE);
+        t.first_row = first, t.rows = rows, t.row_step = wide;
+        t.first_column = at, t.columns = wide, t.column_step = 1;
+        score(&t, of, w);
         for (int64_t i = 0; i < rows; i++) {
-            fold_row(scores + i * wide, wide, &s->most[i], &s->sum[i], s->vectors + i * d, d);
+            fold_row(t.scores + i * wide, wide, &s->most[own + i], &s->sum[own + i],
+                     s->vectors + (own + i) * d, d);
         }
-        wb_gemm(s->vectors, d, scores, wide, WB_PLAIN, columns->x + at * columns->x_apart,
+        wb_gemm(s->vectors + own * d, d, t.scores, wide, WB_PLAIN, vector_of(columns, at),
                 columns->x_apart, WB_PLAIN, rows, d, wide, 1.0f, 1.0f);
     }
 }
 
-/* The positives of one query: its own, then with all_positives the known ones. */
-static int64_t positive_count(const walk *w, int64_t query) {
-    const int64_t *firsts = w->batch->known_firsts;
-    return 1 + (w->loss->all_positives && firsts ? firsts[query + 1] - firsts[query] : 0);
+/* Known positives that pass by are kept for the end. */
+static void keep_known(const wb_infonce_part *part, const wb_infonce_block *block) {
+    const int64_t d = part->loss->width, group = part->loss->group;
+    const int64_t *const firsts = part->batch->known_firsts;
+    const int64_t begin = firsts[part->own.first], end = firsts[part->own.first + part->own.n];
+    for (int64_t k = begin; k < end; k++) {
+        const int64_t at = part->batch->known[k] - block->first * group;
+        if (at >= 0 && at < block->n * group) {
+            memcpy(part->known + (k - begin) * d, block->p + at * d, wb_float_bytes(d));
+        }
+    }
 }
 
-static int64_t positive_of(const walk *w, int64_t query, int64_t k) {
-    return k == 0 ? query * w->loss->group : w->batch->known[w->batch->known_firsts[query] + k - 1];
+wb_status wb_infonce_meet(wb_infonce_part *part, const wb_infonce_block *block, wb_arena *arena) {
+    wb_status status = WB_OK;
+    const size_t mark = wb_arena_mark(arena);
+    const walk w = walk_of(part->loss, part->batch, &part->own, block);
+    float *scratch;
+    WB_ASSERT(block->first % TILE == 0, "a block begins at query %lld", (long long)block->first);
+    const int64_t rows = tile_rows(part->own.n);
+    WB_TRY(take_scratch(&scratch, part->loss, arena));
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < part->own.n; at += rows) {
+        for (int k = 0; k < w.count; k++) {
+            sum_candidates(&part->of[k], &w.terms[k], part->own.first + at,
+                           at_most(part->own.n - at, rows), &w, own_tile(scratch, part->loss));
+        }
+    }
+    if (part->loss->all_positives && part->batch->known_firsts) {
+        keep_known(part, block);
+    }
+done:
+    wb_arena_release(arena, mark);
+    return status;
 }
 
-static float positive_score(const walk *w, int64_t query, int64_t passage) {
-    const int64_t d = w->loss->width;
-    const float similarity = dot(w->batch->q + query * d, w->batch->p + passage * d, d);
-    return (similarity - (float)w->loss->margin) * (float)(1.0 / w->loss->temperature);
+/* A query's positives: its own, then with all_positives the known ones. */
+static int64_t count_positives(const wb_infonce *loss, const wb_infonce_batch *batch,
+                               int64_t query) {
+    return 1 + count_known(loss, batch, query, 1);
+}
+
+/* Vector of the k-th positive of row i of the part. */
+static const float *positive_of(const wb_infonce_part *part, int64_t i, int64_t k) {
+    const int64_t d = part->loss->width, first = part->own.first;
+    return k == 0 ? part->own.p + i * part->loss->group * d
+                  : part->known + (count_known(part->loss, part->batch, first, i) + k - 1) * d;
+}
+
+static float positive_score(const wb_infonce *loss, const float *query, const float *passage) {
+    const float similarity = dot(query, passage, loss->width);
+    return (similarity - (float)loss->margin) * (float)(1.0 / loss->temperature);
 }
 
 /* One direction of one query: loss and log-sum-exp, and `shares` by which the vectors of each term
- * enter the gradient. `rest` is the log-sum-exp of what stands beside the own positive. */
+ * enter the gradient. */
 typedef struct softmax {
     float loss, lse;
     float shares[MOST_TERMS];
 } softmax;
 
-/* other [others]: scores of the known positives; own: the score of the query's own. */
-static softmax close_row(const sums *s, const walk *w, direction along, int64_t i, int64_t query,
+/* Row i of the part; own: the score of its own positive. */
+static softmax close_row(const wb_infonce_part *part, const walk *w, direction along, int64_t i,
                          float own) {
     softmax result = {0};
-    const int64_t positives = along == TO_PASSAGES ? positive_count(w, query) : 1;
+    const sums *s = part->of;
+    const float *query = part->own.q + i * w->loss->width;
+    const int64_t positives =
+        along == TO_PASSAGES ? count_positives(w->loss, w->batch, part->own.first + i) : 1;
     float most = -INFINITY, sum = 0.0f, ahead = 0.0f;
     for (int k = 0; k < w->count; k++) {
         most = w->terms[k].of == along && !(s[k].most[i] <= most) ? s[k].most[i] : most;
     }
     for (int64_t k = 1; k < positives; k++) {
-        most = fmaxf(most, positive_score(w, query, positive_of(w, query, k)));
+        most = fmaxf(most, positive_score(w->loss, query, positive_of(part, i, k)));
     }
     for (int k = 0; k < w->count; k++) {
         if (w->terms[k].of == along && s[k].sum[i] != 0.0f) {
@@ -328,7 +541,7 @@ static softmax close_row(const sums *s, const walk *w, direction along, int64_t 
         }
     }
     for (int64_t k = 1; k < positives; k++) {
-        const float other = positive_score(w, query, positive_of(w, query, k));
+        const float other = positive_score(w->loss, query, positive_of(part, i, k));
         sum += expf(other - most);
         ahead += own - other;
     }
@@ -348,162 +561,152 @@ static float pull(float beyond, int64_t positives) {
     return positives == 1 ? expm1f(-beyond) : expf(-beyond) - 1.0f / (float)positives;
 }
 
-/* Loss and gradients of one query and of its own positive. */
-static void finish_row(wb_infonce_row *row, float *dq, float *dp, const sums *s, const walk *w,
-                       int64_t i, int64_t query) {
-    const int64_t d = w->loss->width, own = query * w->loss->group;
-    const int directions = w->loss->symmetric ? DIRECTIONS : 1;
-    const float own_score = positive_score(w, query, own);
-    const float unscale = w->scale * (float)w->loss->batch; /* 1 / (directions tau) */
-    memset(dq, 0, wb_float_bytes(d));
-    memset(dp, 0, wb_float_bytes(w->loss->group * d));
-    *row = (wb_infonce_row){.alone = 1.0f};
-    for (int along = 0; along < directions; along++) {
-        const softmax soft = close_row(s, w, (direction)along, i, query, own_score);
-        const int64_t positives = along == TO_PASSAGES ? positive_count(w, query) : 1;
-        row->lse[along] = soft.lse;
-        row->loss += soft.loss / (float)directions;
-        for (int k = 0; k < w->count; k++) {
-            const side *from = &w->terms[k].rows;
-            const float *to = s[k].vectors + i * d;
-            if (along == TO_PASSAGES && w->terms[k].of == TO_PASSAGES && s[k].sum[i] > 0.0f) {
-                row->alone = 0.0f;
-            }
-            if (w->terms[k].of == (direction)along) {
-                add(is_of_queries(from) ? dq : dp, soft.shares[k] * w->scale, to, d);
-                row->slope +=
-                    soft.shares[k] * unscale * dot(from->x + query * from->x_apart, to, d);
-            }
+/* One direction's loss and gradients of row i and of its own positive: added to. */
+static void add_direction(wb_infonce_row *row, float *dq, float *dp, const wb_infonce_part *part,
+                          const walk *w, direction along, int64_t i) {
+    const wb_infonce *loss = w->loss;
+    const int64_t d = loss->width, query = part->own.first + i;
+    const float *q = part->own.q + i * d, *own = positive_of(part, i, 0);
+    const int directions = loss->symmetric ? DIRECTIONS : 1;
+    const double unscale = (double)w->scale * (double)loss->batch; /* 1 / (directions tau) */
+    const float own_score = positive_score(loss, q, own);
+    const softmax soft = close_row(part, w, along, i, own_score);
+    const int64_t positives = along == TO_PASSAGES ? count_positives(loss, w->batch, query) : 1;
+    row->lse[along] = soft.lse;
+    row->loss += soft.loss / (float)directions;
+    for (int k = 0; k < w->count; k++) {
+        const side *from = &w->terms[k].rows;
+        const float *to = part->of[k].vectors + i * d;
+        if (w->terms[k].of != along) {
+            continue;
         }
-        for (int64_t k = 0; k < positives; k++) {
-            const int64_t passage = positive_of(w, query, k);
-            const float at = k == 0 ? own_score : positive_score(w, query, passage);
-            const float beyond = positives == 1 ? soft.loss : soft.lse - at;
-            const float by = pull(beyond, positives) * w->scale;
-            row->slope += by * at * (float)w->loss->batch * (float)w->loss->temperature;
-            add(dq, by, w->batch->p + passage * d, d);
-            if (k == 0) {
-                add(dp, by, w->batch->q + query * d, d);
-            }
+        if (along == TO_PASSAGES && part->of[k].sum[i] > 0.0f) {
+            row->alone = 0.0f;
+        }
+        add(is_of_queries(from) ? dq : dp, soft.shares[k] * w->scale, to, d);
+        row->slope += (double)soft.shares[k] * unscale * (double)dot(vector_of(from, query), to, d);
+    }
+    for (int64_t k = 0; k < positives; k++) {
+        const float *passage = positive_of(part, i, k);
+        const float at = k == 0 ? own_score : positive_score(loss, q, passage);
+        const float by = pull(positives == 1 ? soft.loss : soft.lse - at, positives);
+        row->slope += (double)by * unscale * (double)at * loss->temperature;
+        add(dq, by * w->scale, passage, d);
+        if (k == 0) {
+            add(dp, by * w->scale, q, d);
         }
     }
 }
 
-static int64_t scratch_floats(const walk *w) {
-    return ROWS * COLUMNS + w->count * ROWS * w->loss->width;
-}
-
-wb_status wb_infonce_rows(wb_infonce_row *rows, float *dq, float *dp, const wb_infonce_batch *batch,
-                          int64_t first, int64_t n, const wb_infonce *loss, wb_arena *arena) {
+wb_status wb_infonce_settle(wb_infonce_part *part, float *dq, float *dp) {
     wb_status status = WB_OK;
-    const size_t mark = wb_arena_mark(arena);
-    const walk w = walk_of(loss, batch);
+    const wb_infonce *loss = part->loss;
+    const wb_infonce_block *own = &part->own;
+    const walk w = walk_of(loss, part->batch, own, own);
     const int64_t d = loss->width;
-    float *scratch;
-    WB_TRY(wb_arena_floats(arena, (int64_t)wb_threads() * scratch_floats(&w), &scratch));
+    memset(dq, 0, wb_float_bytes(own->n * d));
+    memset(dp, 0, wb_float_bytes(own->n * loss->group * d));
 #pragma omp parallel for schedule(static)
-    for (int64_t at = 0; at < n; at += ROWS) {
-        float *scores = scratch + wb_thread() * scratch_floats(&w);
-        const int64_t high = at_most(n - at, ROWS);
-        sums s[MOST_TERMS];
-        for (int k = 0; k < w.count; k++) {
-            s[k].vectors = scores + ROWS * COLUMNS + k * ROWS * d;
-            sum_candidates(&s[k], &w.terms[k], first + at, high, &w, scores);
-        }
-        for (int64_t i = 0; i < high; i++) {
-            finish_row(&rows[at + i], dq + (at + i) * d, dp + (at + i) * loss->group * d, s, &w, i,
-                       first + at + i);
+    for (int64_t i = 0; i < own->n; i++) {
+        wb_infonce_row *row = &part->batch->rows[own->first + i];
+        row->alone = 1.0f;
+        for (int along = 0; along < (loss->symmetric ? DIRECTIONS : 1); along++) {
+            add_direction(row, dq + i * d, dp + i * loss->group * d, part, &w, (direction)along, i);
         }
     }
-    for (int64_t i = 0; i < n; i++) {
-        WB_CHECK(
-            isfinite(rows[i].loss), WB_ERR_NUMERIC,
-            "the loss of query %lld of the batch is %g: representations or temperature are out "
-            "of range",
-            (long long)(first + i), (double)rows[i].loss);
+    for (int64_t i = own->first; i < own->first + own->n; i++) {
+        const double value = (double)part->batch->rows[i].loss;
+        WB_CHECK(isfinite(value), WB_ERR_NUMERIC,
+                 "the loss of query %lld of the batch is %g: representations or temperature are "
+                 "out of range",
+                 (long long)i, value);
     }
 done:
-    wb_arena_release(arena, mark);
     return status;
 }
 
 /* ---- Second walk: columns
  * --------------------------------------------------------------------------------- */
 
-/* dx [columns, d] += what all rows say to some columns. */
-static void add_to_columns(float *dx, const term *of, int64_t first, int64_t columns,
-                           const wb_infonce_row *all, const walk *w, float *scores) {
+/* dx [columns, d] += what TILE rows or less of one term say to columns first .. first + columns. */
+static void add_tile(float *dx, const term *of, tile t, const walk *w) {
     const int64_t d = w->loss->width;
-    const side *rows = &of->rows;
-    for (int64_t at = 0; at < rows->count; at += COLUMNS) {
-        const int64_t high = at_most(rows->count - at, COLUMNS);
-        const tile t = {scores, at, high, 1, first, columns, high};
-        float lse[COLUMNS];
-        for (int64_t i = 0; i < high; i++) {
-            lse[i] = all[at + i].lse[of->of];
-        }
-        score(scores, &of->columns, first, columns, rows, at, high, w->loss);
-        keep_candidates(&t, of, w);
-        for (int64_t j = 0; j < columns; j++) {
-            float *line = scores + j * high;
+    float lse[TILE];
+    for (int64_t i = 0; i < t.rows; i++) {
+        lse[i] = w->batch->rows[t.first_row + i].lse[of->of];
+    }
+    score(&t, of, w);
+    for (int64_t j = 0; j < t.columns; j++) {
+        float *line = t.scores + j * t.rows;
 #pragma omp simd
-            for (int64_t i = 0; i < high; i++) {
-                line[i] = wb_exp(line[i] - lse[i]);
-            }
+        for (int64_t i = 0; i < t.rows; i++) {
+            line[i] = wb_exp(line[i] - lse[i]);
         }
-        wb_gemm(dx, d, scores, high, WB_PLAIN, rows->x + at * rows->x_apart, rows->x_apart,
-                WB_PLAIN, columns, d, high, w->scale, 1.0f);
     }
+    wb_gemm(dx, d, t.scores, t.rows, WB_PLAIN, vector_of(&of->rows, t.first_row), of->rows.x_apart,
+            WB_PLAIN, t.columns, d, t.rows, w->scale, 1.0f);
 }
 
-/* What queries say to the known positives among passages first .. end. */
-static void pull_known(float *dp, const wb_infonce_row *rows, const walk *w, int64_t first,
-                       int64_t end) {
+/* What the queries of a tile say to the known positives among its passages. */
+static void pull_known(float *dp, const tile *t, const walk *w) {
+    const wb_infonce_batch *batch = w->batch;
     const int64_t d = w->loss->width;
-    for (int64_t query = 0; query < w->loss->batch; query++) {
-        const int64_t positives = positive_count(w, query);
-        for (int64_t k = 1; k < positives; k++) {
-            const int64_t passage = positive_of(w, query, k);
-            if (passage >= first && passage < end) {
-                const float beyond =
-                    rows[query].lse[TO_PASSAGES] - positive_score(w, query, passage);
-                add(dp + (passage - first) * d, pull(beyond, positives) * w->scale,
-                    w->batch->q + query * d, d);
+    const side *queries = &w->terms[0].rows, *passages = &w->terms[0].columns;
+    for (int64_t query = t->first_row; query < t->first_row + t->rows; query++) {
+        const float *q = vector_of(queries, query);
+        for (int64_t k = batch->known_firsts[query]; k < batch->known_firsts[query + 1]; k++) {
+            const int64_t passage = batch->known[k], at = passage - t->first_column;
+            if (at >= 0 && at < t->columns) {
+                const float beyond = batch->rows[query].lse[TO_PASSAGES] -
+                                     positive_score(w->loss, q, vector_of(passages, passage));
+                add(dp + at * d, pull(beyond, count_positives(w->loss, batch, query)) * w->scale, q,
+                    d);
             }
         }
     }
 }
 
-wb_status wb_infonce_columns(float *dq, float *dp, const wb_infonce_row *rows,
-                             const wb_infonce_batch *batch, int64_t first, int64_t n,
-                             const wb_infonce *loss, wb_arena *arena) {
+/* dx [columns, d] += what a block's queries say to queries or passages first .. first + columns, in
+ * all terms; tile by tile, so that windows end where they like. */
+static void add_to_columns(float *dx, bool of_queries, int64_t first, int64_t columns,
+                           const walk *w, tile t) {
+    const side *rows = &w->terms[0].rows;
+    const bool pulls = !of_queries && w->loss->all_positives && w->batch->known_firsts;
+    for (int64_t at = rows->first; at < rows->first + rows->count; at += TILE) {
+        const int64_t high = at_most(rows->first + rows->count - at, TILE);
+        t.first_row = at, t.rows = high, t.row_step = 1;
+        t.first_column = first, t.columns = columns, t.column_step = high;
+        for (int k = 0; k < w->count; k++) {
+            if (is_of_queries(&w->terms[k].columns) == of_queries) {
+                add_tile(dx, &w->terms[k], t, w);
+            }
+        }
+        if (pulls) {
+            pull_known(dx, &t, w);
+        }
+    }
+}
+
+wb_status wb_infonce_answer(wb_infonce_part *part, float *dq, float *dp,
+                            const wb_infonce_block *block, wb_arena *arena) {
     wb_status status = WB_OK;
     const size_t mark = wb_arena_mark(arena);
-    const walk w = walk_of(loss, batch);
-    const int64_t d = loss->width, group = loss->group;
+    const walk w = walk_of(part->loss, part->batch, block, &part->own);
+    const int64_t d = part->loss->width, group = part->loss->group;
     float *scratch;
-    WB_TRY(wb_arena_floats(arena, (int64_t)wb_threads() * scratch_floats(&w), &scratch));
-    for (int k = 0; k < w.count; k++) {
-        const bool of_queries = is_of_queries(&w.terms[k].columns);
+    WB_ASSERT(block->first % TILE == 0, "a block begins at query %lld", (long long)block->first);
+    WB_TRY(take_scratch(&scratch, part->loss, arena));
+    for (int of_queries = 0; of_queries < 2; of_queries++) {
         float *dx = of_queries ? dq : dp;
-        const int64_t start = of_queries ? first : first * group;
-        const int64_t count = of_queries ? n : n * group;
+        const int64_t first = part->own.first * (of_queries ? 1 : group);
+        const int64_t count = part->own.n * (of_queries ? 1 : group), wide = tile_rows(count);
 #pragma omp parallel for schedule(static)
-        for (int64_t at = 0; at < count; at += ROWS) {
-            add_to_columns(dx + at * d, &w.terms[k], start + at, at_most(count - at, ROWS), rows,
-                           &w, scratch + wb_thread() * scratch_floats(&w));
+        for (int64_t at = 0; at < count; at += wide) {
+            add_to_columns(dx + at * d, of_queries, first + at, at_most(count - at, wide), &w,
+                           own_tile(scratch, part->loss));
         }
-    }
-    if (loss->all_positives) {
-        pull_known(dp, rows, &w, first * group, (first + n) * group);
     }
 done:
     wb_arena_release(arena, mark);
     return status;
-}
-
-size_t wb_infonce_bytes(const wb_infonce *loss) {
-    const wb_infonce_batch none = {0};
-    const walk w = walk_of(loss, &none);
-    return wb_arena_rounded(wb_float_bytes((int64_t)wb_threads() * scratch_floats(&w)));
 }

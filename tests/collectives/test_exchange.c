@@ -43,6 +43,30 @@ static void ranks_without_rows_take_part_in_a_gather(void **state) {
     gather_and_check(none, 3);
 }
 
+/* Every window of every length, with the same rows as a gather. */
+static void a_window_holds_the_rows_of_whoever_owns_them(void **state) {
+    (void)state;
+    enum { WIDTH = 3, MOST = 17 };
+    const int64_t firsts[] = {0, 5, 6, 6, 17};
+    const int64_t total = firsts[world];
+    for (int64_t begin = 0; begin < total; begin++) {
+        for (int64_t end = begin; end <= total; end++) {
+            float window[MOST * WIDTH + 1];
+            for (int64_t i = 0; i < (end - begin) * WIDTH; i++) {
+                const int64_t row = begin + i / WIDTH;
+                const bool mine = row >= firsts[rank] && row < firsts[rank + 1];
+                window[i] = mine ? (float)(row * 10 + i % WIDTH) : -1.0f;
+            }
+            window[(end - begin) * WIDTH] = -7.0f;
+            expect_ok(wb_gather_window(comm, window, firsts, begin, end, WIDTH * sizeof(*window)));
+            for (int64_t i = 0; i < (end - begin) * WIDTH; i++) {
+                assert_true(window[i] == (float)((begin + i / WIDTH) * 10 + i % WIDTH));
+            }
+            assert_true(window[(end - begin) * WIDTH] == -7.0f);
+        }
+    }
+}
+
 static void reduced_floats_are_the_sum_on_every_rank(void **state) {
     (void)state;
     enum { COUNT = 70001 };
@@ -229,6 +253,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gathered_rows_stand_in_order_of_rank),
         cmocka_unit_test(ranks_without_rows_take_part_in_a_gather),
+        cmocka_unit_test(a_window_holds_the_rows_of_whoever_owns_them),
         cmocka_unit_test(reduced_floats_are_the_sum_on_every_rank),
         cmocka_unit_test(a_spread_is_least_mean_and_most_over_ranks),
         cmocka_unit_test(sums_keep_whole_numbers_exact),

@@ -1,107 +1,6 @@
-/* Which rows make up a step, and that their tokens do not depend on who reads them. */
+/* Tokens of a batch's rows do not depend on who reads them. */
 #include "batch.h"
 #include "tiny_run.h"
-
-/* ---- The plan
- * -------------------------------------------------------------------------------------------- */
-
-static void every_epoch_is_another_permutation_of_all_rows(void **state) {
-    (void)state;
-    enum { ROWS = 57 };
-    int64_t orders[3][ROWS], epoch;
-    wb_batch_plan plan;
-    expect_ok(wb_batch_plan_create(&plan, test_seed(), ROWS, ROWS));
-    for (int e = 0; e < 3; e++) {
-        int seen[ROWS] = {0};
-        memcpy(orders[e], wb_batch_plan_rows(&plan, e, &epoch), sizeof(orders[e]));
-        assert_int_equal(epoch, e);
-        for (int i = 0; i < ROWS; i++) {
-            assert_in_range(orders[e][i], 0, ROWS - 1);
-            assert_int_equal(seen[orders[e][i]]++, 0);
-        }
-        for (int other = 0; other < e; other++) {
-            assert_memory_not_equal(orders[e], orders[other], sizeof(orders[e]));
-        }
-    }
-    wb_batch_plan_destroy(&plan);
-}
-
-static void steps_of_an_epoch_share_no_row_and_a_tail_waits(void **state) {
-    (void)state;
-    enum { ROWS = 40, B = 13 };
-    wb_batch_plan plan;
-    int64_t epoch;
-    expect_ok(wb_batch_plan_create(&plan, 5, ROWS, B));
-    assert_int_equal(plan.steps_per_epoch, 3);
-    for (int64_t e = 0; e < 4; e++) {
-        int seen[ROWS] = {0}, total = 0;
-        for (int64_t step = 3 * e; step < 3 * e + 3; step++) {
-            const int64_t *rows = wb_batch_plan_rows(&plan, step, &epoch);
-            assert_int_equal(epoch, e);
-            for (int i = 0; i < B; i++) {
-                total += ++seen[rows[i]];
-            }
-        }
-        assert_int_equal(total, 3 * B); /* each row once */
-    }
-    wb_batch_plan_destroy(&plan);
-}
-
-static void rows_are_a_function_of_seed_and_step_only(void **state) {
-    (void)state;
-    enum { ROWS = 64, B = 8, STEPS = 40 };
-    int64_t all[STEPS][B], epoch;
-    wb_batch_plan plan, late, other, wide;
-    expect_ok(wb_batch_plan_create(&plan, 5, ROWS, B));
-    expect_ok(wb_batch_plan_create(&late, 5, ROWS, B));
-    expect_ok(wb_batch_plan_create(&other, 6, ROWS, B));
-    expect_ok(wb_batch_plan_create(&wide, 5, ROWS, 2 * B));
-    for (int step = 0; step < STEPS; step++) {
-        memcpy(all[step], wb_batch_plan_rows(&plan, step, &epoch), sizeof(all[step]));
-    }
-    for (int step = STEPS - 1; step >= 0; step -= 3) { /* a run that resumes, in any order */
-        assert_memory_equal(wb_batch_plan_rows(&late, step, &epoch), all[step], sizeof(all[step]));
-        assert_memory_not_equal(wb_batch_plan_rows(&other, step, &epoch), all[step],
-                                sizeof(all[step]));
-        /* the order of an epoch does not depend on the size of its batches */
-        assert_memory_equal(wb_batch_plan_rows(&wide, step / 2, &epoch) + step % 2 * B, all[step],
-                            sizeof(all[step]));
-    }
-    wb_batch_plan_destroy(&plan);
-    wb_batch_plan_destroy(&late);
-    wb_batch_plan_destroy(&other);
-    wb_batch_plan_destroy(&wide);
-}
-
-static void every_row_comes_to_every_place_equally_often(void **state) {
-    (void)state;
-    enum { ROWS = 5, EPOCHS = 5000 };
-    int counts[ROWS][ROWS] = {{0}};
-    wb_batch_plan plan;
-    int64_t epoch;
-    expect_ok(wb_batch_plan_create(&plan, 9, ROWS, ROWS));
-    for (int e = 0; e < EPOCHS; e++) {
-        const int64_t *rows = wb_batch_plan_rows(&plan, e, &epoch);
-        for (int i = 0; i < ROWS; i++) {
-            counts[i][rows[i]]++;
-        }
-    }
-    for (int i = 0; i < ROWS * ROWS; i++) { /* 1000 wanted, 28 standard deviation, a fixed seed */
-        assert_in_range((&counts[0][0])[i], 850, 1150);
-    }
-    wb_batch_plan_destroy(&plan);
-}
-
-static void a_batch_beyond_the_data_is_refused(void **state) {
-    (void)state;
-    wb_batch_plan plan;
-    expect_error(wb_batch_plan_create(&plan, 5, 40, 41), WB_ERR_CONFIG,
-                 "batch.size = 41, but the data has 40 training rows");
-    wb_batch_plan_destroy(&plan);
-}
-
-/* ---- Tokens
- * ---------------------------------------------------------------------------------------------- */
 
 typedef struct reading {
     tiny_run run;
@@ -227,11 +126,6 @@ static void a_row_that_cannot_be_read_is_the_batchs_error(void **state) {
 int main(void) {
     expect_ok(wb_io_init());
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_epoch_is_another_permutation_of_all_rows),
-        cmocka_unit_test(steps_of_an_epoch_share_no_row_and_a_tail_waits),
-        cmocka_unit_test(rows_are_a_function_of_seed_and_step_only),
-        cmocka_unit_test(every_row_comes_to_every_place_equally_often),
-        cmocka_unit_test(a_batch_beyond_the_data_is_refused),
         cmocka_unit_test_setup_teardown(tokens_do_not_depend_on_the_share, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_batch_takes_is_what_was_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_row_that_cannot_be_read_is_the_batchs_error, set_up,

@@ -372,6 +372,8 @@ static void wrong_options_are_refused_on_all_ranks(void **state) {
         {"batch.size=41", "batch.size = 41, but the data has 40 training rows", WB_ERR_CONFIG},
         {"memory.budget=9K", "memory.budget of 9.0 KiB is too small", WB_ERR_MEMORY},
         {"loss.temperature=1e-6", "", WB_OK},
+        {"loss.filter_model=no/such", "loss.filter_model = no/such, but loss.filter = none",
+         WB_ERR_CONFIG},
         {"optimizer.lr=fast", "optimizer.lr = fast; a number is needed", WB_ERR_CONFIG}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (wb_comm_rank(comm) == 0) {
@@ -383,6 +385,8 @@ static void wrong_options_are_refused_on_all_ranks(void **state) {
     }
     expect_error(TRAIN(comm, "wrong", assignment("model.path", "model/vocab.txt")), WB_ERR_CONFIG,
                  "a vocabulary file needs model.encoder = static");
+    expect_error(TRAIN(comm, "wrong", "loss.filter=absolute", "loss.filter_model=no/such"),
+                 WB_ERR_CONFIG, "loss.filter_model = no/such: no such folder");
     wait_for_all();
     expect_error(
         TRAIN(comm, "wrong2", assignment("model.path", "static/export"), "model.encoder=bert"),

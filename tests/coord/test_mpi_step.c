@@ -4,6 +4,8 @@
  * with a matrix of all scores, one backward pass. Only encoder and masks are shared with the step.
  */
 #include "chunk_plan.h"
+#include "exchange.h"
+#include "guide.h"
 #include "plain_loss.h"
 #include "step.h"
 #include "tiny_run.h"
@@ -14,6 +16,7 @@ static wb_comm *comm;
 typedef struct textbook {
     plain_terms terms;
     uint64_t *keys; /* [B (1 + group)], owned: queries, then passages */
+    float *guide;   /* owned: representations of a guide, or NULL */
     int64_t *known; /* owned: firsts, then passages */
 } textbook;
 
@@ -88,7 +91,7 @@ static double loss_at_width(double *dreps, const double *reps, const wb_trainer 
             cut[i * width + k] = reps[i * d + k] / norms[i];
         }
     }
-    terms.d = width;
+    terms.d = width; /* a guide stays as wide as it is */
     const double loss = plain_loss(NULL, dcut, cut, &terms);
     for (int64_t i = 0; i < rows; i++) {
         const double *y = cut + i * width, *dy = dcut + i * width;
@@ -140,24 +143,44 @@ static float slope(float *dreps, const float *reps, const wb_trainer *t, plain_t
     return (float)((above - below) / (2.0 * h));
 }
 
+/* The guide's representations of a whole batch, in one go. */
+static void ask_guide(textbook *book, wb_trainer *t, const wb_batch *batch,
+                      const wb_batch_rows *rows) {
+    wb_slot all = {.batch = *batch};
+    const size_t mark = wb_arena_mark(t->step_arena);
+    const int64_t width = t->guide.folder.spec.hidden;
+    const size_t bytes = (size_t)(batch->packed.n * width) * sizeof(float);
+    expect_ok(wb_guide_encode(&all, t, rows, rows->epoch));
+    book->guide = malloc(bytes);
+    memcpy(book->guide, all.guide_reps, bytes);
+    wb_arena_release(t->step_arena, mark);
+    book->terms.guide = book->guide;
+    book->terms.guide_width = width;
+}
+
 /* grads [total] owned by the caller. */
 static float *reference(wb_trainer *t, double *loss) {
-    const int64_t B = t->plan.size, d = t->model.folder.spec.hidden;
+    const int64_t d = t->model.folder.spec.hidden;
     const wb_pass pass = {
         .active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done};
     wb_arena *arena;
     wb_batch batch;
+    wb_batch_rows rows;
     wb_tape *tape;
-    int64_t epoch;
     expect_ok(wb_arena_create(&arena, "reference", (size_t)256 << 20));
-    const int64_t *rows = wb_batch_plan_rows(&t->plan, t->done, &epoch);
-    expect_ok(wb_batch_read(&batch, t->data, &t->model, &t->shape, rows, epoch, B, 0, B, arena));
+    expect_ok(wb_batch_plan_step(&rows, &t->plan, t->done));
+    const int64_t B = rows.B;
+    expect_ok(wb_batch_read(&batch, t->data, &t->model, &t->shape, rows.rows, rows.epoch, B, 0, B,
+                            arena));
     float *reps = malloc((size_t)(batch.packed.n * d) * sizeof(*reps));
     float *dreps = malloc((size_t)(batch.packed.n * d) * sizeof(*dreps));
     float *grads = calloc((size_t)t->model.table.total, sizeof(*grads));
     expect_ok(wb_encoder_forward(t->model.encoder, reps, &tape, t->model.params, &batch.packed,
                                  batch.examples, &pass, arena));
-    const textbook book = write_textbook(t, &batch);
+    textbook book = write_textbook(t, &batch);
+    if (t->guide.encoder) {
+        ask_guide(&book, t, &batch, &rows);
+    }
     if (t->model.log_scale) {
         grads[t->model.log_scale - t->model.params] = slope(dreps, reps, t, book.terms);
     }
@@ -167,20 +190,25 @@ static float *reference(wb_trainer *t, double *loss) {
     free(dreps);
     free(book.keys);
     free(book.known);
+    free(book.guide);
     wb_arena_destroy(arena);
     return grads;
 }
 
 static void check_steps(const char *const *assignments, int count, const char *what) {
     const tiny_run run = tiny_make(comm, "step");
-    char tevatron[700];
+    char tevatron[700], guide[700];
     const bool many = strcmp(assignments[0], "data.split=many") == 0;
-    (void)snprintf(tevatron, sizeof(tevatron), "data.train=%s", many ? run.many : run.tevatron);
-    for (int hard = 0; hard < 2; hard++) {
-        const char *all[16];
+    const bool wide = strcmp(assignments[0], "data.split=wide") == 0; /* no BEIR folder */
+    (void)snprintf(tevatron, sizeof(tevatron), "data.train=%s",
+                   wide ? run.wide : (many ? run.many : run.tevatron));
+    (void)snprintf(guide, sizeof(guide), "loss.filter_model=%s", run.guide);
+    for (int hard = wide ? 1 : 0; hard < 2; hard++) {
+        const char *all[24];
         int used = 0;
         for (; used < count; used++) {
-            all[used] = assignments[used];
+            const bool guided = strcmp(assignments[used], "loss.filter_model") == 0;
+            all[used] = guided ? guide : assignments[used];
         }
         if (hard) {
             all[used++] = tevatron;
@@ -189,7 +217,7 @@ static void check_steps(const char *const *assignments, int count, const char *w
         wb_trainer t;
         expect_ok(wb_trainer_open(&t, &config, comm));
         assert_int_equal(t.shape.group, hard ? 3 : 1);
-        for (int step = 0; step < 3; step++) {
+        for (int step = 0; step < (wide ? 1 : 3); step++) {
             double loss;
             float *wanted = reference(&t, &loss);
             wb_step_report report;
@@ -312,6 +340,63 @@ static void false_negatives_are_filtered_alike_on_all_ranks(void **state) {
                 9, "relative");
 }
 
+static void a_guide_decides_which_candidates_are_too_similar(void **state) {
+    (void)state;
+    check_steps((const char *[]){"batch.size=13", "loss.filter=absolute", "loss.filter_model",
+                                 "memory.chunk_tokens=50"},
+                4, "guide, absolute");
+    check_steps((const char *[]){"data.split=many", "batch.size=40", "loss.filter=relative",
+                                 "loss.filter_margin=0.05", "loss.filter_model",
+                                 "loss.symmetric=true", "loss.query_query=true",
+                                 "loss.passage_passage=true", "loss.widths=16,5"},
+                9, "guide, relative");
+}
+
+static void representations_that_pass_by_in_windows_give_the_same_loss(void **state) {
+    (void)state;
+    check_steps((const char *[]){"data.split=wide", "batch.size=600", "memory.gather=1"}, 3,
+                "windows");
+    check_steps((const char *[]){"data.split=wide", "batch.size=531", "memory.gather=1",
+                                 "loss.symmetric=true", "loss.query_query=true",
+                                 "loss.passage_passage=true", "loss.positives=all",
+                                 "loss.filter=relative", "loss.filter_model", "loss.widths=16,7",
+                                 "loss.learn_temperature=true"},
+                11, "windows, all terms");
+}
+
+/* Batches, chunks, budgets, slots and terms drawn from the seed. */
+static void random_layouts_equal_one_big_batch(void **state) {
+    (void)state;
+    static const char *const choices[][3] = {
+        {"loss.symmetric=false", "loss.symmetric=true", "loss.symmetric=true"},
+        {"loss.query_query=false", "loss.query_query=true", "loss.query_query=false"},
+        {"loss.passage_passage=false", "loss.passage_passage=true", "loss.passage_passage=false"},
+        {"loss.positives=one", "loss.positives=all", "loss.positives=one"},
+        {"loss.duplicates=mask", "loss.duplicates=keep", "loss.duplicates=mask"},
+        {"loss.widths=", "loss.widths=16,6", "loss.widths="},
+        {"reduce.mode=ordered", "reduce.mode=fast", "reduce.mode=ordered"},
+        {"memory.budget=64M", "memory.budget=180K", "memory.budget=400K"}};
+    enum { CHOICES = sizeof(choices) / sizeof(choices[0]) };
+    const int rounds = getenv("WB_TEST_LONG") && getenv("WB_TEST_LONG")[0] == '1' ? 100 : 4;
+    uint64_t seed = test_seed();
+    expect_ok(wb_broadcast(comm, &seed, (int64_t)sizeof(seed)));
+    for (int i = 0; i < rounds; i++) {
+        const wb_rng_key key = {
+            .seed = seed, .example = (uint32_t)i, .site = wb_rng_site(WB_RNG_TEST, 5)};
+        char size[64], chunk[64], slots[64], what[256];
+        const char *all[4 + CHOICES] = {"data.split=many", size, chunk, slots};
+        (void)snprintf(size, sizeof(size), "batch.size=%d", 2 + (int)wb_rng_below(39, key, 0));
+        (void)snprintf(chunk, sizeof(chunk), "memory.chunk_tokens=%d",
+                       1 + (int)wb_rng_below(120, key, 1));
+        (void)snprintf(slots, sizeof(slots), "reduce.slots=%d", 1 + (int)wb_rng_below(40, key, 2));
+        for (uint32_t k = 0; k < CHOICES; k++) {
+            all[4 + k] = choices[k][wb_rng_below(3, key, 3 + k)];
+        }
+        (void)snprintf(what, sizeof(what), "round %d: %s %s %s", i, size, chunk, slots);
+        check_steps(all, 4 + CHOICES, what);
+    }
+}
+
 static void rows_without_negatives_change_nothing_and_are_counted(void **state) {
     (void)state;
     const tiny_run run = tiny_make(comm, "alone");
@@ -377,6 +462,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_learned_temperature_has_its_gradient_once),
         cmocka_unit_test(the_learned_temperature_stays_at_a_hundredth_or_above),
         cmocka_unit_test(false_negatives_are_filtered_alike_on_all_ranks),
+        cmocka_unit_test(a_guide_decides_which_candidates_are_too_similar),
+        cmocka_unit_test(representations_that_pass_by_in_windows_give_the_same_loss),
+        cmocka_unit_test(random_layouts_equal_one_big_batch),
         cmocka_unit_test(rows_without_negatives_change_nothing_and_are_counted),
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),

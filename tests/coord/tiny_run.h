@@ -12,10 +12,10 @@
 #include "testing.h"
 
 /* Words of the tiny vocabulary: w0 … w59. */
-enum { TINY_WORDS = 60, TINY_ROWS = 40 };
+enum { TINY_WORDS = 60, TINY_ROWS = 40, TINY_WIDE_ROWS = 700 };
 
 typedef struct tiny_run {
-    char folder[512], model[640], beir[640], tevatron[640], many[640];
+    char folder[512], model[640], guide[640], beir[640], tevatron[640], many[640], wide[640];
 } tiny_run;
 
 static inline FILE *tiny_open(const char *folder, const char *name) {
@@ -26,27 +26,27 @@ static inline FILE *tiny_open(const char *folder, const char *name) {
     return out;
 }
 
-static inline void tiny_write_model(const tiny_run *run) {
+static inline void tiny_write_model_of(const char *folder, int width, uint64_t seed) {
     const wb_encoder_spec spec = {.kind = WB_ENCODER_BERT,
                                   .vocabulary = TINY_WORDS + 4,
-                                  .hidden = 16,
+                                  .hidden = width,
                                   .layers = 2,
                                   .heads = 2,
                                   .intermediate = 24,
                                   .positions = 32,
                                   .token_types = 2,
                                   .layer_norm_eps = 1e-12};
-    FILE *out = tiny_open(run->model, "config.json");
+    FILE *out = tiny_open(folder, "config.json");
     (void)fprintf(out,
-                  "{\"model_type\": \"bert\", \"vocab_size\": %d, \"hidden_size\": 16, "
+                  "{\"model_type\": \"bert\", \"vocab_size\": %d, \"hidden_size\": %d, "
                   "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
                   "\"intermediate_size\": 24, \"max_position_embeddings\": 32, "
                   "\"type_vocab_size\": 2, \"layer_norm_eps\": 1e-12, \"hidden_act\": "
                   "\"gelu\", \"hidden_dropout_prob\": 0.1, "
                   "\"attention_probs_dropout_prob\": 0.1}\n",
-                  TINY_WORDS + 4);
+                  TINY_WORDS + 4, width);
     (void)fclose(out);
-    out = tiny_open(run->model, "vocab.txt");
+    out = tiny_open(folder, "vocab.txt");
     (void)fputs("[PAD]\n[UNK]\n[CLS]\n[SEP]\n", out);
     for (int i = 0; i < TINY_WORDS; i++) {
         (void)fprintf(out, "w%d\n", i);
@@ -57,14 +57,18 @@ static inline void tiny_write_model(const tiny_run *run) {
     expect_ok(wb_encoder_create(&encoder, &spec));
     const wb_tensor_table *table = wb_encoder_table(encoder);
     float *values = malloc((size_t)table->total * sizeof(*values));
-    wb_encoder_init(encoder, values, 3);
+    wb_encoder_init(encoder, values, seed);
     for (int64_t i = 0; i < table->total; i++) {
         values[i] *= 5.0f; /* away from zero, where gradients say little */
     }
-    (void)snprintf(path, sizeof(path), "%s/model.safetensors", run->model);
+    (void)snprintf(path, sizeof(path), "%s/model.safetensors", folder);
     expect_ok(wb_safetensors_write(path, table, values, NULL));
     free(values);
     wb_encoder_destroy(encoder);
+}
+
+static inline void tiny_write_model(const tiny_run *run) {
+    tiny_write_model_of(run->model, 16, 3);
 }
 
 /* `words` random words, drawn for example `example`. */
@@ -134,6 +138,24 @@ static inline void tiny_write_many(const tiny_run *run) {
     (void)fclose(tevatron);
 }
 
+/* A Tevatron file of more rows than a tile of the loss; every seventh text comes twice. */
+static inline void tiny_write_wide(const tiny_run *run) {
+    FILE *out = tiny_open(run->folder, "wide.jsonl");
+    for (uint32_t i = 0; i < TINY_WIDE_ROWS; i++) {
+        const uint32_t text = i % 7 == 0 ? i / 2 : i;
+        (void)fprintf(out, "{\"query_id\": \"q%u\", \"query\": \"", i);
+        tiny_write_words(out, 1000 + i, 3 + (int)(i % 3));
+        (void)fprintf(out, "\", \"positive_passages\": [{\"docid\": \"p%u\", \"text\": \"", text);
+        tiny_write_words(out, 2000 + text, 4 + (int)(text % 9));
+        (void)fprintf(out, "\"}], \"negative_passages\": [{\"docid\": \"n%u\", \"text\": \"", i);
+        tiny_write_words(out, 3000 + i, 4);
+        (void)fprintf(out, "\"}, {\"docid\": \"p%u\", \"text\": \"", (i + 1) % TINY_WIDE_ROWS);
+        tiny_write_words(out, 2000 + (i + 1) % TINY_WIDE_ROWS, 4);
+        (void)fputs("\"}]}\n", out);
+    }
+    (void)fclose(out);
+}
+
 /* Collective. Rank 0 writes; the others wait. `name` keeps tests apart that run at the same time.
  */
 static inline tiny_run tiny_make(wb_comm *comm, const char *name) {
@@ -144,15 +166,20 @@ static inline tiny_run tiny_make(wb_comm *comm, const char *name) {
     (void)snprintf(run.model, sizeof(run.model), "%s/model", run.folder);
     (void)snprintf(run.beir, sizeof(run.beir), "%s/beir", run.folder);
     (void)snprintf(run.tevatron, sizeof(run.tevatron), "%s/tevatron.jsonl", run.folder);
+    (void)snprintf(run.guide, sizeof(run.guide), "%s/guide", run.folder);
+    (void)snprintf(run.wide, sizeof(run.wide), "%s/wide.jsonl", run.folder);
     (void)snprintf(run.many, sizeof(run.many), "%s/many.jsonl", run.folder);
     (void)snprintf(qrels, sizeof(qrels), "%s/qrels", run.beir);
     if (wb_comm_rank(comm) == 0) {
         expect_ok(wb_folder_remove(run.folder));
         expect_ok(wb_folder_make(run.model));
+        expect_ok(wb_folder_make(run.guide));
         expect_ok(wb_folder_make(qrels));
         tiny_write_model(&run);
+        tiny_write_model_of(run.guide, 12, 4);
         tiny_write_data(&run);
         tiny_write_many(&run);
+        tiny_write_wide(&run);
     }
     expect_ok(wb_agree(comm, WB_OK));
     return run;

@@ -179,6 +179,29 @@ static void a_tevatron_query_knows_the_positives_of_its_line(void **state) {
     wb_data_set_close(set);
 }
 
+static void a_row_brings_its_query_and_what_may_be_its_positive(void **state) {
+    (void)state;
+    wb_data_set *set;
+    uint64_t keys[3];
+    int64_t count;
+    write_text(LINES, legacy);
+    must(wb_data_set_open(&set, LINES, NULL));
+    assert_int_equal(wb_data_set_most_own_keys(set), 3);
+    must(wb_data_set_own_keys(set, 0, keys, &count));
+    assert_int_equal(count, 3);
+    assert_true(keys[1] == wb_hash("t P0", 4) && keys[2] == wb_hash("P1", 2));
+    must(wb_data_set_own_keys(set, 1, keys, &count));
+    assert_int_equal(count, 2);
+    wb_data_set_close(set);
+    write_text(FOLDER "/qrels/own.tsv", "query-id\tcorpus-id\tscore\nq2\td1\t1\nq2\td2\t1\n");
+    must(wb_data_set_open(&set, FOLDER, "own"));
+    assert_int_equal(wb_data_set_most_own_keys(set), 2);
+    must(wb_data_set_own_keys(set, 1, keys, &count));
+    assert_int_equal(count, 2);
+    assert_true(keys[0] == wb_hash("second", 6) && keys[1] == wb_hash("two", 3));
+    wb_data_set_close(set);
+}
+
 /* Five negatives, two a draw: five draws show each exactly twice, in the same cyclic order. */
 static void draws_cycle_through_the_negatives(void **state) {
     (void)state;
@@ -302,6 +325,7 @@ int main(void) {
         cmocka_unit_test(a_beir_folder_has_a_row_for_each_relevant_judgement),
         cmocka_unit_test(a_beir_query_knows_the_passages_of_all_its_rows),
         cmocka_unit_test(a_tevatron_query_knows_the_positives_of_its_line),
+        cmocka_unit_test(a_row_brings_its_query_and_what_may_be_its_positive),
         cmocka_unit_test(judgements_of_unknown_ids_are_refused_with_their_line),
         cmocka_unit_test(a_legacy_tevatron_file_has_a_row_for_each_line_with_positives),
         cmocka_unit_test(draws_cycle_through_the_negatives),

@@ -85,9 +85,15 @@ static float *cached_gradient(tiny *t, const wb_pass *pass, int64_t chunk, doubl
     }
     const wb_infonce loss = {
         .batch = B, .group = t->group, .width = d, .temperature = t->temperature};
-    const wb_infonce_batch all = {.q = reps, .p = reps + B * d};
-    expect_ok(wb_infonce_rows(rows, dreps, dreps + B * d, &all, 0, B, &loss, t->arena));
-    expect_ok(wb_infonce_columns(dreps, dreps + B * d, rows, &all, 0, B, &loss, t->arena));
+    const wb_infonce_batch batch = {.rows = rows};
+    const wb_infonce_block all = {.n = B, .q = reps, .p = reps + B * d};
+    const size_t start = wb_arena_mark(t->arena);
+    wb_infonce_part *whole;
+    expect_ok(wb_infonce_begin(&whole, &loss, &batch, &all, t->arena));
+    expect_ok(wb_infonce_meet(whole, &all, t->arena));
+    expect_ok(wb_infonce_settle(whole, dreps, dreps + B * d));
+    expect_ok(wb_infonce_answer(whole, dreps, dreps + B * d, &all, t->arena));
+    wb_arena_release(t->arena, start);
     *loss_value = 0.0;
     for (int64_t i = 0; i < B; i++) {
         *loss_value += (double)rows[i].loss / (double)B;

@@ -4,7 +4,7 @@
 #include "rng.h"
 #include "testing.h"
 
-/* Tiles are 64 rows by 256 columns (infonce.c): batches on both sides of those borders. */
+/* Tiles are WB_INFONCE_TILE passing by 64 to 256 own rows (infonce.c): batches on both sides of those. */
 static const struct {
     int64_t batch, group, width;
 } shapes[] = {{5, 1, 8},   {64, 1, 16}, {65, 1, 7},  {63, 4, 12}, {64, 4, 12},
@@ -15,7 +15,9 @@ typedef struct batch {
     wb_infonce loss;
     wb_infonce_batch all;
     int64_t N;
+    int64_t window;       /* queries that pass by at once; 0: all */
     double most;          /* largest score there can be */
+    float *guide;         /* [B (1 + group), guide width], queries first; NULL without */
     float *reps;          /* [B (1 + group), d], queries first */
     float *dreps;         /* likewise, of the walks */
     wb_infonce_row *rows; /* [B] */
@@ -30,6 +32,23 @@ static uint64_t random_below(uint64_t bound, uint32_t what, int64_t i) {
     return wb_rng_below(bound, key, 0);
 }
 
+/* x [n, d]: random directions of length `length`. */
+static void draw_rows(float *x, int64_t n, int64_t d, float length, uint32_t what) {
+    for (int64_t i = 0; i < n; i++) {
+        float *row = x + i * d, squares = 0.0f;
+        for (int64_t k = 0; k < d; k++) {
+            const wb_rng_key key = {.seed = test_seed(),
+                                    .example = (uint32_t)i,
+                                    .site = wb_rng_site(WB_RNG_TEST, what)};
+            row[k] = wb_rng_normal(key, (uint32_t)k);
+            squares += row[k] * row[k];
+        }
+        for (int64_t k = 0; k < d; k++) {
+            row[k] *= length / sqrtf(squares);
+        }
+    }
+}
+
 /* Unit rows of length `length`. */
 static batch draw(int64_t B, int64_t group, int64_t d, double temperature, float length) {
     batch b = {.loss = {.batch = B, .group = group, .width = d, .temperature = temperature},
@@ -41,19 +60,8 @@ static batch draw(int64_t B, int64_t group, int64_t d, double temperature, float
     b.rows = malloc((size_t)B * sizeof(*b.rows));
     b.keys = malloc((size_t)rows * sizeof(*b.keys));
     b.known = malloc((size_t)(2 * B + 1) * sizeof(*b.known));
-    b.all = (wb_infonce_batch){.q = b.reps, .p = b.reps + B * d};
-    for (int64_t i = 0; i < rows; i++) {
-        float *row = b.reps + i * d, squares = 0.0f;
-        for (int64_t k = 0; k < d; k++) {
-            const wb_rng_key key = {
-                .seed = test_seed(), .example = (uint32_t)i, .site = wb_rng_site(WB_RNG_TEST, 0)};
-            row[k] = wb_rng_normal(key, (uint32_t)k);
-            squares += row[k] * row[k];
-        }
-        for (int64_t k = 0; k < d; k++) {
-            row[k] *= length / sqrtf(squares);
-        }
-    }
+    b.all = (wb_infonce_batch){.rows = b.rows};
+    draw_rows(b.reps, rows, d, length, 0);
     expect_ok(wb_arena_create(&b.arena, "test", (size_t)64 << 20));
     return b;
 }
@@ -87,7 +95,16 @@ static void know_more(batch *b) {
     b->all.known = known;
 }
 
+/* A guide of another width that has its own view of what is similar. */
+static void guide(batch *b, int64_t width) {
+    const int64_t rows = b->loss.batch + b->N;
+    b->loss.guide_width = width;
+    b->guide = malloc((size_t)(rows * width) * sizeof(*b->guide));
+    draw_rows(b->guide, rows, width, 1.0f, 3);
+}
+
 static void clear(batch *b) {
+    free(b->guide);
     free(b->reps);
     free(b->dreps);
     free(b->rows);
@@ -96,21 +113,79 @@ static void clear(batch *b) {
     wb_arena_destroy(b->arena);
 }
 
+static wb_infonce_block block_of(const batch *b, int64_t first, int64_t n, wb_infonce_sides sides) {
+    const int64_t B = b->loss.batch, d = b->loss.width, g = b->loss.group;
+    const int64_t wide = b->loss.guide_width;
+    wb_infonce_block block = {.first = first, .n = n};
+    if (sides.queries) {
+        block.q = b->reps + first * d;
+        block.guide_q = b->guide ? b->guide + first * wide : NULL;
+    }
+    if (sides.passages) {
+        block.p = b->reps + (B + first * g) * d;
+        block.guide_p = b->guide ? b->guide + (B + first * g) * wide : NULL;
+    }
+    return block;
+}
+
+typedef wb_status (*pass)(batch *b, wb_infonce_part *part, int64_t first,
+                          const wb_infonce_block *block);
+
+static wb_status meet(batch *b, wb_infonce_part *part, int64_t first,
+                      const wb_infonce_block *block) {
+    (void)first;
+    return wb_infonce_meet(part, block, b->arena);
+}
+
+static wb_status answer(batch *b, wb_infonce_part *part, int64_t first,
+                        const wb_infonce_block *block) {
+    const int64_t d = b->loss.width;
+    return wb_infonce_answer(part, b->dreps + first * d,
+                             b->dreps + (b->loss.batch + first * b->loss.group) * d, block,
+                             b->arena);
+}
+
+/* All blocks pass by a part; only the sides that the walk asks for are there. */
+static wb_status pass_by(batch *b, wb_infonce_part *part, int64_t first, wb_infonce_sides sides,
+                         pass each) {
+    const int64_t B = b->loss.batch, window = b->window > 0 ? b->window : B;
+    wb_status status = WB_OK;
+    for (int64_t at = 0; at < B && status == WB_OK; at += window) {
+        const wb_infonce_block block = block_of(b, at, B - at < window ? B - at : window, sides);
+        status = each(b, part, first, &block);
+    }
+    return status;
+}
+
+/* First walk of queries first .. first + n. */
+static wb_status walk_rows(batch *b, wb_infonce_part **part, int64_t first, int64_t n) {
+    static const wb_infonce_sides both = {true, true};
+    const int64_t d = b->loss.width;
+    const wb_infonce_block own = block_of(b, first, n, both);
+    wb_status status = wb_infonce_begin(part, &b->loss, &b->all, &own, b->arena);
+    if (status == WB_OK) {
+        status = pass_by(b, *part, first, wb_infonce_first_walk(&b->loss), meet);
+    }
+    if (status == WB_OK) {
+        status = wb_infonce_settle(*part, b->dreps + first * d,
+                                   b->dreps + (b->loss.batch + first * b->loss.group) * d);
+    }
+    return status;
+}
+
 /* Both walks, as `ranks` ranks would share them. */
 static void walk(batch *b, int64_t ranks) {
-    const int64_t B = b->loss.batch, d = b->loss.width, group = b->loss.group;
-    float *dq = b->dreps, *dp = b->dreps + B * d;
+    const int64_t B = b->loss.batch;
+    wb_infonce_part **parts = calloc((size_t)ranks, sizeof(wb_infonce_part *));
     for (int64_t r = 0; r < ranks; r++) {
-        const int64_t first = B * r / ranks, n = B * (r + 1) / ranks - first;
-        expect_ok(wb_infonce_rows(b->rows + first, dq + first * d, dp + first * group * d, &b->all,
-                                  first, n, &b->loss, b->arena));
+        const int64_t first = B * r / ranks;
+        expect_ok(walk_rows(b, &parts[r], first, B * (r + 1) / ranks - first));
     }
     for (int64_t r = 0; r < ranks; r++) {
-        const int64_t first = B * r / ranks, n = B * (r + 1) / ranks - first;
-        expect_ok(wb_infonce_columns(dq + first * d, dp + first * group * d, b->rows, &b->all,
-                                     first, n, &b->loss, b->arena));
+        expect_ok(pass_by(b, parts[r], B * r / ranks, wb_infonce_second_walk(&b->loss), answer));
     }
-    assert_int_equal(wb_arena_mark(b->arena), 0);
+    free(parts);
+    wb_arena_release(b->arena, 0);
 }
 
 static plain_terms terms_of(const batch *b) {
@@ -126,6 +201,8 @@ static plain_terms terms_of(const batch *b) {
                          .symmetric = l->symmetric,
                          .query_query = l->query_query,
                          .passage_passage = l->passage_passage,
+                         .guide = b->guide,
+                         .guide_width = l->guide_width,
                          .query_keys = b->all.query_keys,
                          .passage_keys = b->all.passage_keys,
                          .known_firsts = b->all.known_firsts,
@@ -219,8 +296,9 @@ static void check_slopes(const batch *b) {
     (void)plain_loss(below, NULL, reps, &terms);
     for (int64_t i = 0; i < B; i++) {
         const float wanted = (float)((above[i] - below[i]) / (2.0 * h));
+        const float got = (float)b->rows[i].slope;
         /* single precision of scores up to 1 / temperature */
-        expect_close(&b->rows[i].slope, &wanted, 1, 5e-6, "slope");
+        expect_close(&got, &wanted, 1, 5e-6, "slope");
     }
     free(reps);
 }
@@ -283,6 +361,11 @@ static void filter_relative(batch *b) {
     b->loss.filter_margin = 0.1;
 }
 
+static void filter_by_a_guide(batch *b) {
+    filter_absolute(b);
+    guide(b, 4);
+}
+
 static void gradients_equal_central_differences(void **state) {
     (void)state;
     check_differences(leave_plain);
@@ -291,6 +374,7 @@ static void gradients_equal_central_differences(void **state) {
     check_differences(compare_all);
     check_differences(filter_absolute);
     check_differences(filter_relative);
+    check_differences(filter_by_a_guide);
 }
 
 /* Near the limit the two walks round differently: every second passage is the same one, so that
@@ -364,33 +448,106 @@ static void input_that_is_not_finite_is_refused_with_the_number_of_the_query(voi
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         batch b = draw(70, 2, 3, 0.05, 1.0f);
         float *q = b.reps, *p = b.reps + 70 * 3;
+        wb_infonce_part *part;
         q[67 * 3 + 1] = wrong[i];
-        expect_error(
-            wb_infonce_rows(b.rows, b.dreps, b.dreps + 70 * 3, &b.all, 60, 10, &b.loss, b.arena),
-            WB_ERR_NUMERIC, "the loss of query 67 of the batch");
+        expect_error(walk_rows(&b, &part, 60, 10), WB_ERR_NUMERIC,
+                     "the loss of query 67 of the batch");
         q[67 * 3 + 1] = 0.0f;
         p[139 * 3] = isinf(wrong[i]) ? NAN : wrong[i]; /* the last passage, of nobody here */
         if (isnan(p[139 * 3])) {
-            expect_error(
-                wb_infonce_rows(b.rows, b.dreps, b.dreps + 70 * 3, &b.all, 0, 10, &b.loss, b.arena),
-                WB_ERR_NUMERIC, "the loss of query 0 of the batch");
+            expect_error(walk_rows(&b, &part, 0, 10), WB_ERR_NUMERIC,
+                         "the loss of query 0 of the batch");
         }
-        assert_int_equal(wb_arena_mark(b.arena), 0);
         clear(&b);
     }
 }
 
-static void an_arena_without_room_for_a_tile_is_an_error(void **state) {
+static void an_arena_without_room_for_a_part_or_a_tile_is_an_error(void **state) {
     (void)state;
     batch b = draw(4, 1, 3, 0.05, 1.0f);
+    const wb_infonce_block all = block_of(&b, 0, 4, (wb_infonce_sides){true, true});
+    const size_t part_bytes = wb_infonce_part_bytes(&b.loss, 4, 0);
     wb_arena *small;
-    expect_ok(wb_arena_create(&small, "small", 1024));
-    expect_error(wb_infonce_rows(b.rows, b.dreps, b.dreps + 12, &b.all, 0, 4, &b.loss, small),
-                 WB_ERR_MEMORY, "the small arena");
-    expect_error(wb_infonce_columns(b.dreps, b.dreps + 12, b.rows, &b.all, 0, 4, &b.loss, small),
-                 WB_ERR_MEMORY, "the small arena");
+    wb_infonce_part *part;
+    expect_ok(wb_arena_create(&small, "small", part_bytes - 64));
+    expect_error(wb_infonce_begin(&part, &b.loss, &b.all, &all, small), WB_ERR_MEMORY,
+                 "the small arena");
+    wb_arena_destroy(small);
+    expect_ok(wb_arena_create(&small, "small", part_bytes + 64));
+    expect_ok(wb_infonce_begin(&part, &b.loss, &b.all, &all, small));
+    assert_int_equal(wb_arena_mark(small), part_bytes); /* what was said */
+    expect_error(wb_infonce_meet(part, &all, small), WB_ERR_MEMORY, "the small arena");
+    expect_error(wb_infonce_answer(part, b.dreps, b.dreps + 12, &all, small), WB_ERR_MEMORY,
+                 "the small arena");
     wb_arena_destroy(small);
     clear(&b);
+}
+
+/* Windows of any size, shares that do not end with them: the same bits. */
+static void windows_give_the_bits_of_the_whole(void **state) {
+    (void)state;
+    enum { B = 2 * WB_INFONCE_TILE + 150, D = 9, GROUP = 2, FLOATS = B * (1 + GROUP) * D };
+    for (int bits = 0; bits < 16; bits++) {
+        batch whole = draw(B, GROUP, D, 0.1, 1.0f), cut = draw(B, GROUP, D, 0.1, 1.0f);
+        batch *const both[] = {&whole, &cut};
+        for (int k = 0; k < 2; k++) {
+            batch *b = both[k];
+            repeat_texts(b, 3);
+            know_more(b);
+            b->loss.symmetric = bits & 1;
+            b->loss.query_query = b->loss.passage_passage = bits & 2;
+            b->loss.all_positives = bits & 4;
+            b->loss.filter = (wb_filter)(bits % 3);
+            b->window = k == 0 ? 0 : (1 + bits % 2) * WB_INFONCE_TILE;
+            if (bits & 8) {
+                guide(b, 7);
+            }
+            walk(b, 3); /* the slots of a batch, whoever owns them */
+        }
+        assert_memory_equal(whole.dreps, cut.dreps, FLOATS * sizeof(float));
+        for (int i = 0; i < B; i++) {
+            assert_true(whole.rows[i].loss == cut.rows[i].loss);
+            assert_true(whole.rows[i].slope == cut.rows[i].slope);
+        }
+        expect_plain(&cut, 1e-5, "windows"); /* the exactness contract, DESIGN 3 */
+        clear(&whole);
+        clear(&cut);
+    }
+}
+
+/* Shapes, terms, masks, shares and windows drawn from the seed. */
+static void random_batches_equal_the_plain_loss(void **state) {
+    (void)state;
+    const int rounds = getenv("WB_TEST_LONG") && getenv("WB_TEST_LONG")[0] == '1' ? 400 : 10;
+    for (int i = 0; i < rounds; i++) {
+        const int64_t B = 2 + (int64_t)random_below(600, 10, i);
+        const int64_t group = 1 + (int64_t)random_below(3, 11, i);
+        const uint64_t terms = random_below(256, 12, i), of = random_below(3, 13, i);
+        batch b = draw(B, group, 2 + (int64_t)random_below(40, 14, i), 0.1, 1.0f);
+        char what[96];
+        (void)snprintf(what, sizeof(what), "round %d: %lld queries, group %lld, terms %llx", i,
+                       (long long)B, (long long)group, (unsigned long long)terms);
+        b.loss.margin = terms & 1 ? 0.15 : 0.0;
+        b.loss.symmetric = terms & 2;
+        b.loss.query_query = terms & 4;
+        b.loss.passage_passage = terms & 8;
+        b.loss.all_positives = terms & 16;
+        if (terms & 32) {
+            repeat_texts(&b, 1 + (int64_t)random_below(5, 15, i));
+        }
+        if (terms & 64) {
+            know_more(&b);
+        }
+        b.loss.filter = (wb_filter)of;
+        b.loss.filter_margin = 0.1;
+        if (terms & 128) {
+            guide(&b, 1 + (int64_t)random_below(20, 16, i));
+        }
+        b.window = (int64_t)random_below(4, 17, i) * WB_INFONCE_TILE;
+        walk(&b, 1 + (int64_t)random_below(9, 18, i));
+        expect_plain(&b, 1e-5, what); /* the exactness contract, DESIGN 3 */
+        clear(&b);
+    }
 }
 
 int main(void) {
@@ -404,7 +561,9 @@ int main(void) {
         cmocka_unit_test(every_combination_of_terms_equals_the_plain_loss),
         cmocka_unit_test(a_query_without_candidates_has_no_loss_and_no_gradient),
         cmocka_unit_test(input_that_is_not_finite_is_refused_with_the_number_of_the_query),
-        cmocka_unit_test(an_arena_without_room_for_a_tile_is_an_error),
+        cmocka_unit_test(windows_give_the_bits_of_the_whole),
+        cmocka_unit_test(random_batches_equal_the_plain_loss),
+        cmocka_unit_test(an_arena_without_room_for_a_part_or_a_tile_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
