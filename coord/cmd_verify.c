@@ -178,6 +178,19 @@ done:
     return status;
 }
 
+/* Only a batch beyond one tile of the loss can pass by in windows. */
+static wb_status check_windows(verification *v) {
+    wb_status status = WB_OK;
+    wb_config config = v->config;
+    if (config.batch_size <= WB_INFONCE_TILE) {
+        return WB_OK;
+    }
+    config.memory_gather = 0;
+    WB_TRY(compare_layout(v, &config, "representations in windows, not gathered"));
+done:
+    return status;
+}
+
 static wb_status check_ranks(verification *v) {
     wb_status status = WB_OK;
     for (int ranks = 1; ranks < wb_comm_world(v->comm); ranks++) {
@@ -389,6 +402,7 @@ static void leave_plain_loss(wb_config *config) {
     (void)strcpy(config->loss_query_query, "false");
     (void)strcpy(config->loss_passage_passage, "false");
     (void)strcpy(config->loss_filter, "none");
+    config->loss_filter_model[0] = '\0';
     config->loss_widths[0] = config->loss_width_weights[0] = '\0';
     config->loss_margin = 0.0;
 }
@@ -453,6 +467,7 @@ wb_status wb_command_verify(const wb_arguments *arguments, wb_comm *comm) {
     }
     WB_TRY(check_chunks(&v));
     WB_TRY(check_budgets(&v));
+    WB_TRY(check_windows(&v));
     WB_TRY(check_ranks(&v));
     WB_TRY(check_resume(&v));
     row(&v, "gradient reductions a step", v.base.reductions, 1.0, " (a count)");

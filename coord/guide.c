@@ -38,6 +38,7 @@ wb_status wb_guide_open(wb_trainer *t) {
     WB_TRY_ALL(t->comm, check(t->config));
     WB_TRY_ALL(t->comm, describe(&config, folder));
     WB_TRY(wb_model_open(&t->guide, &config, t->comm));
+    wb_model_log(&t->guide, "guide");
     /* texts are cut where the guide's own positions end */
     t->guide_shape = (wb_batch_shape){.group = t->shape.group};
     WB_TRY_ALL(t->comm, wb_model_max_tokens(&t->guide, 0, "loss.filter_model",

@@ -140,12 +140,16 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
     if (!model->from_scratch) {
         WB_TRY(wb_broadcast(comm, model->params, (int64_t)wb_float_bytes(table->total)));
     }
-    wb_log(WB_LOG_RUN, "model: %s encoder, %s parameters in %lld tensors, width %lld%s",
+done:
+    return status;
+}
+
+void wb_model_log(const wb_model *model, const char *role) {
+    const wb_tensor_table *table = wb_encoder_table(model->encoder);
+    wb_log(WB_LOG_RUN, "%s: %s encoder, %s parameters in %lld tensors, width %lld%s", role,
            model->specials ? "bert" : "static", wb_count_text(table->total).text,
            (long long)table->length, (long long)model->folder.spec.hidden,
            model->from_scratch ? ", from scratch" : "");
-done:
-    return status;
 }
 
 wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm) {
@@ -157,6 +161,7 @@ wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm)
     WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.path", path, "--model"));
     WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.normalize", "auto", "--model"));
     WB_TRY(wb_model_open(model, &config, comm));
+    wb_model_log(model, "model");
 done:
     wb_origins_destroy(origins);
     return status;

@@ -29,7 +29,10 @@ wb_status wb_model_check_path(const wb_config *config);
  * the others receive them. Errors: WB_ERR_CONFIG, WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm);
 
-/* Collective. The same for a folder as it is, without a configuration. */
+/* Local. Says what the model is and what it is for: "model" or "guide". */
+void wb_model_log(const wb_model *model, const char *role);
+
+/* Collective. Opens and logs a folder as it is, without a configuration. */
 wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm);
 
 /* Local. The temperature now: the learned one, or loss.temperature. */

@@ -191,6 +191,7 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     wb_timetable_start(&t->time);
     WB_TRY_ALL(comm, wb_trainer_check_paths(config));
     WB_TRY(wb_model_open(&t->model, config, comm));
+    wb_model_log(&t->model, "model");
     WB_TRY_ALL(comm, wb_widths_read(&t->widths, config->loss_widths, config->loss_width_weights,
                                     t->model.folder.spec.hidden));
     WB_TRY_ALL(comm, open_data(t));

@@ -360,7 +360,7 @@ static tile own_tile(float *scratch, const wb_infonce *loss) {
 static int64_t tile_rows(int64_t n) {
     enum { STEP = 64 };
     const int64_t share = (n + wb_threads() - 1) / wb_threads();
-    return at_most((share + STEP - 1) / STEP * STEP, ROWS);
+    return share <= STEP ? STEP : at_most((share + STEP - 1) / STEP * STEP, ROWS);
 }
 
 /* ---- First walk: rows

@@ -104,7 +104,6 @@ static void wrong_values_name_place_key_value_and_what_is_allowed(void **state) 
         {"model.pooling", "mea", "allowed are"},
         {"model.pooling", "mean|cls", "allowed are"},
         {"model.pooling", "Mean", "allowed are"},
-        {"memory.gather", "1M"},
         {"memory.budget", "much", "memory.budget = much; a size such as 512M or 4GiB is needed"},
         {"memory.budget", "-1", "a size such as"},
         {"run.max_time", "noon", "run.max_time = noon; a time such as 90 (seconds), 45m or 1h30m"},
@@ -175,7 +174,7 @@ static const char *const free_values[][2] = {
     {"run.check_every", "7"},   {"run.watchdog", "5m"},       {"data.eval", "e"},
     {"data.eval_split", "dev"}, {"batch.steps", "7"},         {"batch.epochs", "3"},
     {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"},
-    {"checkpoint.keep", "5"}};
+    {"memory.gather", "1M"}, {"checkpoint.keep", "5"}};
 static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.path", "m"},
                                               {"model.encoder", "static"},
