@@ -174,7 +174,7 @@ static const char *const free_values[][2] = {
     {"run.check_every", "7"},   {"run.watchdog", "5m"},       {"data.eval", "e"},
     {"data.eval_split", "dev"}, {"batch.steps", "7"},         {"batch.epochs", "3"},
     {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"},
-    {"memory.gather", "1M"}, {"checkpoint.keep", "5"}};
+    {"memory.gather", "1M"},    {"checkpoint.keep", "5"}};
 static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.path", "m"},
                                               {"model.encoder", "static"},

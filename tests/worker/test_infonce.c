@@ -4,7 +4,8 @@
 #include "rng.h"
 #include "testing.h"
 
-/* Tiles are WB_INFONCE_TILE passing by 64 to 256 own rows (infonce.c): batches on both sides of those. */
+/* Tiles are WB_INFONCE_TILE passing by 64 to 256 own rows (infonce.c): batches on both sides of
+ * those. */
 static const struct {
     int64_t batch, group, width;
 } shapes[] = {{5, 1, 8},   {64, 1, 16}, {65, 1, 7},  {63, 4, 12}, {64, 4, 12},
