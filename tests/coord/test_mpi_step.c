@@ -375,7 +375,7 @@ static void random_layouts_equal_one_big_batch(void **state) {
         {"loss.duplicates=mask", "loss.duplicates=keep", "loss.duplicates=mask"},
         {"loss.widths=", "loss.widths=16,6", "loss.widths="},
         {"reduce.mode=ordered", "reduce.mode=fast", "reduce.mode=ordered"},
-        {"memory.budget=64M", "memory.budget=180K", "memory.budget=400K"}};
+        {"memory.budget=64M", "memory.budget=260K", "memory.budget=400K"}};
     enum { CHOICES = sizeof(choices) / sizeof(choices[0]) };
     const int rounds = getenv("WB_TEST_LONG") && getenv("WB_TEST_LONG")[0] == '1' ? 100 : 4;
     uint64_t seed = test_seed();
