@@ -9,11 +9,12 @@
 static wb_status print_rows(wb_trainer *t, FILE *out) {
     wb_status status = WB_OK;
     wb_text texts[2] = {0};
-    int64_t epoch = 0;
-    const int64_t *rows = wb_batch_plan_rows(&t->plan, t->done, &epoch);
-    for (int64_t i = 0; i < t->plan.size; i++) {
-        WB_TRY(wb_data_set_read(t->data, rows[i], epoch, 0, texts, NULL));
-        (void)fprintf(out, "%lld\t%s\t%s\n", (long long)rows[i], texts[0].id, texts[1].id);
+    wb_batch_rows batch;
+    WB_TRY(wb_batch_plan_step(&batch, &t->plan, t->done));
+    const int64_t draw = wb_draw_of(t, batch.epoch);
+    for (int64_t i = 0; i < batch.B; i++) {
+        WB_TRY(wb_data_set_read(t->data, batch.rows[i], draw, 0, texts, NULL));
+        (void)fprintf(out, "%lld\t%s\t%s\n", (long long)batch.rows[i], texts[0].id, texts[1].id);
     }
 done:
     wb_text_clear(&texts[0]);

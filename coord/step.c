@@ -59,11 +59,6 @@ done:
     return status;
 }
 
-/* What chooses among a row's positives and negatives. */
-static int64_t draw_of(const step *s) {
-    return strcmp(s->t->config->data_draw, "fixed") == 0 ? 0 : s->batch.epoch;
-}
-
 static wb_status read_slots(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
@@ -74,7 +69,8 @@ static wb_status read_slots(step *s) {
         own->number = first_slot + i;
         const int64_t first = slot_row(s, own->number), n = slot_row(s, own->number + 1) - first;
         WB_TRY(wb_batch_read(&own->batch, t->data, &t->model, &t->shape, s->batch.rows + first,
-                             draw_of(s), s->batch.B, first, n, t->step_arena));
+                             wb_draw_of(s->t, s->batch.epoch), s->batch.B, first, n,
+                             t->step_arena));
         WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->reps));
         WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->dreps));
     }
@@ -144,7 +140,7 @@ done:
 static wb_status ask_guide(step *s) {
     wb_status status = WB_OK;
     for (int64_t i = 0; i < s->slot_count && s->t->guide.encoder; i++) {
-        WB_TRY(wb_guide_encode(&s->slots[i], s->t, &s->batch, draw_of(s)));
+        WB_TRY(wb_guide_encode(&s->slots[i], s->t, &s->batch, wb_draw_of(s->t, s->batch.epoch)));
     }
 done:
     return status;

@@ -143,6 +143,10 @@ wb_infonce wb_loss_of(const wb_trainer *t) {
                         .all_positives = strcmp(config->loss_positives, "all") == 0};
 }
 
+int64_t wb_draw_of(const wb_trainer *t, int64_t epoch) {
+    return strcmp(t->config->data_draw, "fixed") == 0 ? 0 : epoch;
+}
+
 static size_t step_bytes(const wb_trainer *t) {
     const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);

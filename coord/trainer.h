@@ -51,6 +51,9 @@ void wb_trainer_close(wb_trainer *trainer);
 /* Local. The loss as the configuration says. */
 wb_infonce wb_loss_of(const wb_trainer *trainer);
 
+/* Local. What chooses among a row's positives and negatives in an epoch (data.draw). */
+int64_t wb_draw_of(const wb_trainer *trainer, int64_t epoch);
+
 /* Local. The run as a checkpoint holds it; arrays are borrowed from the trainer. */
 wb_checkpoint wb_trainer_checkpoint(wb_trainer *trainer);
 

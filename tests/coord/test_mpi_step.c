@@ -150,7 +150,7 @@ static void ask_guide(textbook *book, wb_trainer *t, const wb_batch *batch,
     const size_t mark = wb_arena_mark(t->step_arena);
     const int64_t width = t->guide.folder.spec.hidden;
     const size_t bytes = (size_t)(batch->packed.n * width) * sizeof(float);
-    expect_ok(wb_guide_encode(&all, t, rows, rows->epoch));
+    expect_ok(wb_guide_encode(&all, t, rows, wb_draw_of(t, rows->epoch)));
     book->guide = malloc(bytes);
     memcpy(book->guide, all.guide_reps, bytes);
     wb_arena_release(t->step_arena, mark);
