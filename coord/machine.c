@@ -7,9 +7,11 @@
 #include "io_library.h"
 #include "units.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #if defined(__AVX512F__)
 #define BUILT_FOR "AVX-512"
@@ -31,6 +33,39 @@ wb_status wb_machine_check(void) {
                 : WB_ERROR(WB_ERR_USAGE, "this program was built for " BUILT_FOR
                                          ", which this processor lacks; build it again here, or "
                                          "with -DWB_NATIVE=OFF for any x86-64-v3 machine");
+}
+
+#if defined(__x86_64__)
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd");
+}
+
+static bool has_avx512_bf16(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+#else
+static bool has_avx512(void) {
+    return false;
+}
+
+static bool has_avx512_bf16(void) {
+    return false;
+}
+#endif
+
+/* Tells the second start, and `env`, what OpenBLAS had chosen. */
+#define FIRST_KERNELS "WIDEBATCH_FIRST_KERNELS"
+
+void wb_machine_choose_kernels(char **argv) {
+    const char *const better =
+        wb_gemm_better_kernels(wb_gemm_kernels(), has_avx512(), has_avx512_bf16());
+    if (better && !getenv("OPENBLAS_CORETYPE") &&
+        setenv(FIRST_KERNELS, wb_gemm_kernels(), 1) == 0 &&
+        setenv("OPENBLAS_CORETYPE", better, 1) == 0) {
+        (void)execv("/proc/self/exe", argv); /* where it fails, the program is slower, not wrong */
+    }
 }
 
 void wb_machine_print_version(FILE *out) {
@@ -65,8 +100,20 @@ static void print_limit(FILE *out, const char *label, const struct rlimit *limit
     }
 }
 
+/* Who chose the BLAS kernels, where it was not OpenBLAS. */
+static void print_kernels(FILE *out) {
+    const char *const first = getenv(FIRST_KERNELS), *const set = getenv("OPENBLAS_CORETYPE");
+    if (first && set) {
+        (void)fprintf(out, "kernels     %s; OpenBLAS, to which this processor is new, chose %s\n",
+                      wb_gemm_kernels(), first);
+    } else if (set) {
+        (void)fprintf(out, "kernels     %s, as OPENBLAS_CORETYPE says\n", wb_gemm_kernels());
+    }
+}
+
 void wb_machine_print(FILE *out) {
     struct utsname system;
+    print_kernels(out);
     if (uname(&system) == 0) {
         (void)fprintf(out, "system      %s %s, %s\n", system.sysname, system.release,
                       system.machine);

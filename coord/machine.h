@@ -10,6 +10,11 @@
  */
 wb_status wb_machine_check(void);
 
+/* Local. Where OpenBLAS took kernels that use half of this processor, starts the program once more
+ * with OPENBLAS_CORETYPE set, which it reads while it is loaded. Leaves a value that the user set.
+ * To be called before anything else, MPI above all. */
+void wb_machine_choose_kernels(char **argv);
+
 /* Local. Version, build and libraries, a line each. */
 void wb_machine_print_version(FILE *out);
 

@@ -133,6 +133,7 @@ int main(int argc, char **argv) {
     if (wb_machine_check() != WB_OK) {
         return refuse(WB_ERR_USAGE, argc, argv);
     }
+    wb_machine_choose_kernels(argv);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? wb_status_exit_code(WB_ERR_USAGE) : 0;

@@ -5,6 +5,7 @@
 
 #include <cblas.h>
 #include <stdio.h>
+#include <strings.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -40,6 +41,20 @@ const char *wb_gemm_library(void) {
     (void)snprintf(text, sizeof(text), "%s, kernels for %s", openblas_get_config(),
                    openblas_get_corename());
     return text;
+}
+
+const char *wb_gemm_kernels(void) {
+    return openblas_get_corename();
+}
+
+const char *wb_gemm_better_kernels(const char *chosen, bool avx512, bool avx512_bf16) {
+    static const char *const wide[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
+    for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        if (strcasecmp(chosen, wide[i]) == 0) {
+            return NULL;
+        }
+    }
+    return !avx512 ? NULL : (avx512_bf16 ? "Cooperlake" : "SkylakeX");
 }
 
 int wb_threads(void) {

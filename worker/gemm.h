@@ -2,6 +2,7 @@
 #ifndef WB_GEMM_H
 #define WB_GEMM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum wb_transpose { WB_PLAIN, WB_TRANSPOSED } wb_transpose;
@@ -18,6 +19,14 @@ double wb_gemm_rate(int64_t m, int64_t n, int64_t k, double seconds, float *scra
 
 /* Local. What the BLAS library says of itself: its processor path and version. */
 const char *wb_gemm_library(void);
+
+/* Local. OpenBLAS chooses its kernels while it is loaded, by a list of processors: on one that is
+ * newer than the list it may miss half of the machine. Returns the kernels (a value of
+ * OPENBLAS_CORETYPE) that suit these instructions better than `chosen` does, or NULL. */
+const char *wb_gemm_better_kernels(const char *chosen, bool avx512, bool avx512_bf16);
+
+/* Local. The kernels that OpenBLAS chose. */
+const char *wb_gemm_kernels(void);
 
 /* Local. Threads used by kernels of this rank; set by OMP_NUM_THREADS. */
 int wb_threads(void);

@@ -528,6 +528,16 @@ static void normalisation_equals_pytorch_and_survives_zeros(void **state) {
     free(dy);
 }
 
+static void wide_processors_get_wide_kernels(void **state) {
+    (void)state;
+    assert_string_equal(wb_gemm_better_kernels("Haswell", true, false), "SkylakeX");
+    assert_string_equal(wb_gemm_better_kernels("Zen", true, true), "Cooperlake");
+    assert_null(wb_gemm_better_kernels("Zen", false, false));
+    assert_null(wb_gemm_better_kernels("SkylakeX", true, true));
+    assert_null(wb_gemm_better_kernels("SapphireRapids", true, true));
+    assert_non_null(strstr(wb_gemm_library(), wb_gemm_kernels()));
+}
+
 static void products_report_their_rate(void **state) {
     (void)state;
     float *scratch = zeros(3 * 64 * 64);
@@ -552,6 +562,7 @@ int main(void) {
             embeddings_and_pooling_equal_plain_sums_and_their_backward_is_the_transpose),
         cmocka_unit_test(normalisation_equals_pytorch_and_survives_zeros),
         cmocka_unit_test(products_report_their_rate),
+        cmocka_unit_test(wide_processors_get_wide_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
