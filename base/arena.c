@@ -113,6 +113,15 @@ wb_status wb_arena_int64s(wb_arena *arena, int64_t count, int64_t **block) {
     return status;
 }
 
+wb_status wb_arena_numbers(wb_arena *arena, int64_t count, wb_precision precision,
+                           wb_numbers *block) {
+    void *taken = NULL;
+    const wb_status status =
+        take_array(arena, count, (int64_t)wb_number_bytes(precision, 1), &taken);
+    *block = precision == WB_BF16 ? (wb_numbers){.bf16 = taken} : (wb_numbers){.fp32 = taken};
+    return status;
+}
+
 size_t wb_arena_mark(const wb_arena *arena) {
     return arena->used;
 }

@@ -13,6 +13,7 @@
 #ifndef WB_ARENA_H
 #define WB_ARENA_H
 
+#include "numbers.h"
 #include "status.h"
 
 #include <stdint.h>
@@ -32,6 +33,10 @@ wb_status wb_arena_take(wb_arena *arena, size_t bytes, void **block);
 wb_status wb_arena_floats(wb_arena *arena, int64_t count, float **block);
 wb_status wb_arena_int32s(wb_arena *arena, int64_t count, int32_t **block);
 wb_status wb_arena_int64s(wb_arena *arena, int64_t count, int64_t **block);
+
+/* Local. The same for `count` numbers of a precision. */
+wb_status wb_arena_numbers(wb_arena *arena, int64_t count, wb_precision precision,
+                           wb_numbers *block);
 
 size_t wb_arena_mark(const wb_arena *arena);
 void wb_arena_release(wb_arena *arena, size_t mark);

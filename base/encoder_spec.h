@@ -3,6 +3,8 @@
 #ifndef WB_ENCODER_SPEC_H
 #define WB_ENCODER_SPEC_H
 
+#include "numbers.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,7 +24,8 @@ typedef struct wb_encoder_spec {
     double dropout_hidden;    /* embeddings and both outputs of a layer, in [0, 1) */
     double dropout_attention; /* attention probabilities, in [0, 1) */
     wb_pooling pooling;
-    bool normalize; /* L2-normalised representations */
+    bool normalize;         /* L2-normalised representations */
+    wb_precision precision; /* of activations and products: how it is run, not what it is */
 } wb_encoder_spec;
 
 #endif

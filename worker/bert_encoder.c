@@ -2,20 +2,26 @@
  *
  * One layer, with the arrays that its tape keeps on the right:
  *
- *     x ──────────────┐                                   x        [T, H]   (the layer below's out)
+ *     x ──────────────┐
  *     │ query, key, value: one product                    qkv      [T, 3 H]
  *     │ attention                                         context  [T, H], lse [h, T]
  *     │ output dense, dropout
  *     + ◄─────────────┘ sum                               sum1     [T, H], mean1, rstd1 [T]
- *     layer norm ─────┐                                   middle   [T, H]
+ *     layer norm ─────┐ middle
  *     │ intermediate dense                                inner    [T, F]
- *     │ GELU                                              (computed again in backward)
+ *     │ GELU
  *     │ output dense, dropout
  *     + ◄─────────────┘ sum                               sum2     [T, H], mean2, rstd2 [T]
- *     layer norm                                          out      [T, H]
+ *     layer norm        the x of the layer above
  *
- * Without a tape all layers share one set of these arrays. Source: Devlin et al. 2019; parameter
- * names and places of dropout are those of Hugging Face's BertModel.
+ * What a product made is kept, what a pass over a row makes is not: backward rebuilds x, middle and
+ * GELU from the sums and from inner, bit for bit, in less than a hundredth of its time. That is a
+ * sixth of the memory less; encoding again would pay a forward pass for it.
+ *
+ * Activations, the copies of the weights and gradients that enter products are of the encoder's
+ * precision; the gradient that runs down the residual stream is fp32. Without a tape all layers
+ * share one set of arrays. Source: Devlin et al. 2019; parameter names and places of dropout are
+ * those of Hugging Face's BertModel.
  */
 #include "bert_sites.h"
 #include "encoder_kind.h"
@@ -36,21 +42,14 @@ typedef struct layer_weights {
 } layer_weights;
 
 typedef struct layer_tape {
-    const float *x;              /* [T, H] */
-    float *qkv;                  /* [T, 3 H] */
-    float *context;              /* [T, H] */
-    float *lse;                  /* [h, T] */
-    float *sum1, *mean1, *rstd1; /* [T, H], [T], [T] */
-    float *middle;               /* [T, H] */
-    float *inner;                /* [T, F] */
-    float *sum2, *mean2, *rstd2; /* [T, H], [T], [T] */
-    float *out;                  /* [T, H] */
+    wb_numbers qkv, context, sum1, inner, sum2;
+    float *lse, *mean1, *rstd1, *mean2, *rstd2;
 } layer_tape;
 
 typedef struct bert_tape {
-    float *sum, *mean, *rstd; /* of the embeddings: [T, H], [T], [T] */
-    float *embedded;          /* [T, H] */
-    layer_tape *layers;       /* [L] */
+    wb_numbers sum;     /* of the embeddings: [T, H] */
+    float *mean, *rstd; /* [T] */
+    layer_tape *layers; /* [L] */
 } bert_tape;
 
 static wb_dropout dropout_at(const wb_pass *pass, double probability, uint32_t site) {
@@ -62,10 +61,12 @@ static wb_dropout dropout_at(const wb_pass *pass, double probability, uint32_t s
 
 static wb_status bert_check(const wb_encoder_spec *spec) {
     if (spec->layers <= 0 || spec->heads <= 0 || spec->hidden % spec->heads != 0 ||
-        spec->intermediate <= 0 || spec->positions <= 0 || spec->token_types <= 0) {
+        spec->intermediate <= 0 || spec->positions <= 0 || spec->token_types <= 0 ||
+        spec->hidden > WB_WIDEST_ROW) {
         return WB_ERROR(WB_ERR_CONFIG,
                         "model: %lld layers, %lld heads, width %lld, inner width %lld, %lld "
-                        "positions, %lld token types; all must be positive and heads divide width",
+                        "positions, %lld token types; all must be positive, heads divide width, "
+                        "and width be 4096 or less",
                         (long long)spec->layers, (long long)spec->heads, (long long)spec->hidden,
                         (long long)spec->intermediate, (long long)spec->positions,
                         (long long)spec->token_types);
@@ -180,24 +181,30 @@ static wb_norm norm_of(const wb_encoder_spec *spec, const float *weight, const f
  * ------------------------------------------------------------------------------------------- */
 
 /* Elements of each array of a layer's tape, in the order in which take_layer takes them. */
-enum { LAYER_ARRAYS = 11 };
-static void layer_sizes(int64_t sizes[LAYER_ARRAYS], const wb_encoder_spec *spec, int64_t T) {
-    const int64_t H = spec->hidden, F = spec->intermediate;
-    const int64_t counts[LAYER_ARRAYS] = {3 * T * H, T * H, spec->heads * T, T * H, T, T,
-                                          T * H,     T * F, T * H,           T,     T};
-    memcpy(sizes, counts, sizeof(counts));
+enum { TAPE_NUMBERS = 5, TAPE_FLOATS = 5 };
+typedef struct layer_sizes {
+    int64_t numbers[TAPE_NUMBERS], floats[TAPE_FLOATS];
+} layer_sizes;
+
+static layer_sizes sizes_of_layer(const wb_encoder_spec *spec, int64_t T) {
+    const int64_t H = spec->hidden;
+    return (layer_sizes){.numbers = {3 * T * H, T * H, T * H, T * spec->intermediate, T * H},
+                         .floats = {spec->heads * T, T, T, T, T}};
 }
 
 static wb_status take_layer(layer_tape *tape, const wb_encoder_spec *spec, int64_t T,
                             wb_arena *arena) {
     wb_status status = WB_OK;
-    float **const arrays[LAYER_ARRAYS] = {&tape->qkv,   &tape->context, &tape->lse,    &tape->sum1,
-                                          &tape->mean1, &tape->rstd1,   &tape->middle, &tape->inner,
-                                          &tape->sum2,  &tape->mean2,   &tape->rstd2};
-    int64_t sizes[LAYER_ARRAYS];
-    layer_sizes(sizes, spec, T);
-    for (int i = 0; i < LAYER_ARRAYS; i++) {
-        WB_TRY(wb_arena_floats(arena, sizes[i], arrays[i]));
+    wb_numbers *const numbers[TAPE_NUMBERS] = {&tape->qkv, &tape->context, &tape->sum1,
+                                               &tape->inner, &tape->sum2};
+    float **const floats[TAPE_FLOATS] = {&tape->lse, &tape->mean1, &tape->rstd1, &tape->mean2,
+                                         &tape->rstd2};
+    const layer_sizes sizes = sizes_of_layer(spec, T);
+    for (int i = 0; i < TAPE_NUMBERS; i++) {
+        WB_TRY(wb_arena_numbers(arena, sizes.numbers[i], spec->precision, numbers[i]));
+    }
+    for (int i = 0; i < TAPE_FLOATS; i++) {
+        WB_TRY(wb_arena_floats(arena, sizes.floats[i], floats[i]));
     }
 done:
     return status;
@@ -207,85 +214,136 @@ static size_t floats_taken(int64_t count) {
     return wb_arena_rounded(wb_float_bytes(count));
 }
 
+static size_t numbers_taken(const wb_encoder_spec *spec, int64_t count) {
+    return wb_arena_rounded(wb_number_bytes(spec->precision, count));
+}
+
 static wb_encoder_memory bert_bytes(const wb_encoder_spec *spec, int64_t T) {
     const int64_t H = spec->hidden, F = spec->intermediate;
-    int64_t sizes[LAYER_ARRAYS];
-    layer_sizes(sizes, spec, T);
+    const layer_sizes sizes = sizes_of_layer(spec, T);
     size_t layer = 0;
-    for (int i = 0; i < LAYER_ARRAYS; i++) {
-        layer += floats_taken(sizes[i]);
+    for (int i = 0; i < TAPE_NUMBERS; i++) {
+        layer += numbers_taken(spec, sizes.numbers[i]);
     }
-    const size_t row = floats_taken(T * H);
-    const size_t embeddings = 2 * row + 2 * floats_taken(T) + wb_arena_rounded(sizeof(bert_tape)) +
+    for (int i = 0; i < TAPE_FLOATS; i++) {
+        layer += floats_taken(sizes.floats[i]);
+    }
+    const size_t row = numbers_taken(spec, T * H), wide = numbers_taken(spec, T * F);
+    const size_t attention = floats_taken(wb_attention_scratch(spec->positions, H / spec->heads));
+    const size_t embeddings = row + 2 * floats_taken(T) + wb_arena_rounded(sizeof(bert_tape)) +
                               wb_arena_rounded((size_t)spec->layers * sizeof(layer_tape));
-    const size_t scratch =
-        floats_taken(T * F) + floats_taken(wb_attention_scratch(spec->positions, H / spec->heads));
+    const size_t tape = embeddings + (size_t)spec->layers * layer;
+    const size_t working = 2 * row + wide + attention; /* x, middle, GELU */
     return (wb_encoder_memory){
-        .forward = embeddings + layer + row + scratch,
-        .tape = embeddings + (size_t)spec->layers * (layer + row),
-        .backward = 3 * row + floats_taken(3 * T * H) + 2 * floats_taken(T * F) +
-                    floats_taken(2 * WB_ROW_BLOCKS * H) +
-                    floats_taken(wb_attention_scratch(spec->positions, H / spec->heads)),
+        .forward = embeddings + layer + working,
+        .tape = tape,
+        .backward = working + row + wide + numbers_taken(spec, 3 * T * H) +
+                    2 * floats_taken(T * H) + floats_taken(2 * WB_ROW_BLOCKS * H),
     };
 }
 
-/* With `keep` every layer has arrays of its own; without, all share the first layer's, and a
- * layer's out takes the place of its x only after x was read for the last time. */
+/* With `keep` every layer has arrays of its own; without, all share the first layer's. */
 static wb_status take_tape(bert_tape **tape, const wb_encoder_spec *spec, int64_t T, bool keep,
                            wb_arena *arena) {
     wb_status status = WB_OK;
-    const int64_t H = spec->hidden;
     void *taken = NULL;
     WB_TRY(wb_arena_take(arena, sizeof(bert_tape), &taken));
     bert_tape *made = taken;
     WB_TRY(wb_arena_take(arena, (size_t)spec->layers * sizeof(layer_tape), &taken));
     made->layers = taken;
-    WB_TRY(wb_arena_floats(arena, T * H, &made->sum));
-    WB_TRY(wb_arena_floats(arena, T * H, &made->embedded));
+    WB_TRY(wb_arena_numbers(arena, T * spec->hidden, spec->precision, &made->sum));
     WB_TRY(wb_arena_floats(arena, T, &made->mean));
     WB_TRY(wb_arena_floats(arena, T, &made->rstd));
     for (int64_t i = 0; i < spec->layers; i++) {
-        layer_tape *layer = &made->layers[i];
         if (i == 0 || keep) {
-            WB_TRY(take_layer(layer, spec, T, arena));
-            WB_TRY(wb_arena_floats(arena, T * H, &layer->out));
+            WB_TRY(take_layer(&made->layers[i], spec, T, arena));
         } else {
-            *layer = made->layers[0];
+            made->layers[i] = made->layers[0];
         }
-        layer->x = i == 0 ? made->embedded : made->layers[i - 1].out;
     }
     *tape = made;
 done:
     return status;
 }
 
+/* What forward and backward work in, beside the tape. */
+typedef struct working {
+    wb_numbers x, middle; /* [T, H] */
+    wb_numbers gelu;      /* [T, F] */
+    float *attention;
+} working;
+
+static wb_status take_working(working *work, const wb_encoder_spec *spec, int64_t T,
+                              wb_arena *arena) {
+    wb_status status = WB_OK;
+    const int64_t H = spec->hidden;
+    WB_TRY(wb_arena_numbers(arena, T * H, spec->precision, &work->x));
+    WB_TRY(wb_arena_numbers(arena, T * H, spec->precision, &work->middle));
+    WB_TRY(wb_arena_numbers(arena, T * spec->intermediate, spec->precision, &work->gelu));
+    WB_TRY(wb_arena_floats(arena, wb_attention_scratch(spec->positions, H / spec->heads),
+                           &work->attention));
+done:
+    return status;
+}
+
+/* ---- What both ways need to know of a layer
+ * ----------------------------------------------------------- */
+
+typedef struct layer_view {
+    wb_numbers qkv_w, output_w, inner_w, outer_w; /* of the encoder's precision */
+    layer_weights w;
+    wb_norm norm1, norm2;
+    wb_dropout attention, output1, output2;
+} layer_view;
+
+static layer_view view_layer(const wb_encoder *encoder, const float *params, const wb_pass *pass,
+                             int64_t layer) {
+    const wb_encoder_spec *spec = &encoder->spec;
+    const bert_weights all = find_embeddings(spec, readable(params));
+    const layer_weights w = find_layer(spec, all.layers, layer);
+    return (layer_view){
+        .qkv_w = wb_encoder_matrix(encoder, params, w.qkv_w),
+        .output_w = wb_encoder_matrix(encoder, params, w.output_w),
+        .inner_w = wb_encoder_matrix(encoder, params, w.inner_w),
+        .outer_w = wb_encoder_matrix(encoder, params, w.outer_w),
+        .w = w,
+        .norm1 = norm_of(spec, w.norm1_w, w.norm1_b),
+        .norm2 = norm_of(spec, w.norm2_w, w.norm2_b),
+        .attention =
+            dropout_at(pass, spec->dropout_attention, wb_bert_site(layer, WB_BERT_ATTENTION)),
+        .output1 = dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT1)),
+        .output2 = dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT2)),
+    };
+}
+
+static void bert_convert(uint16_t *narrow, const wb_encoder_spec *spec, const float *params,
+                         int64_t total) {
+    const int64_t first = find_embeddings(spec, readable(params)).layers - params;
+#pragma omp parallel for schedule(static)
+    for (int64_t at = first; at < total; at += WB_WIDEST_ROW) {
+        wb_narrow(narrow + at, params + at,
+                  total - at < WB_WIDEST_ROW ? total - at : WB_WIDEST_ROW);
+    }
+}
+
 /* ---- Forward
  * ------------------------------------------------------------------------------------------ */
 
-static void layer_forward(layer_tape *tape, const wb_encoder_spec *spec, const layer_weights *w,
-                          const wb_chunk *chunk, const wb_pass *pass, int64_t layer, float *gelu,
-                          float *scratch) {
+/* work->x holds the layer's x, and its output when this returns. */
+static void layer_forward(layer_tape *tape, const wb_encoder_spec *spec, const layer_view *l,
+                          const wb_chunk *chunk, const working *work) {
     const int64_t T = wb_packed_tokens(&chunk->packed), H = spec->hidden, F = spec->intermediate;
-    const wb_dropout attention =
-        dropout_at(pass, spec->dropout_attention, wb_bert_site(layer, WB_BERT_ATTENTION));
-    const wb_dropout output1 =
-        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT1));
-    const wb_dropout output2 =
-        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT2));
-    const wb_norm norm1 = norm_of(spec, w->norm1_w, w->norm1_b);
-    const wb_norm norm2 = norm_of(spec, w->norm2_w, w->norm2_b);
-
-    wb_linear_forward(tape->qkv, tape->x, w->qkv_w, w->qkv_b, T, H, 3 * H);
-    wb_attention_forward(tape->context, tape->lse, tape->qkv, chunk, &attention, spec->heads, H,
-                         scratch);
-    wb_linear_forward(tape->sum1, tape->context, w->output_w, w->output_b, T, H, H);
-    wb_add_norm_forward(tape->middle, tape->mean1, tape->rstd1, tape->sum1, tape->x, &norm1, chunk,
-                        &output1, H);
-    wb_linear_forward(tape->inner, tape->middle, w->inner_w, w->inner_b, T, H, F);
-    wb_gelu_forward(gelu, tape->inner, T * F);
-    wb_linear_forward(tape->sum2, gelu, w->outer_w, w->outer_b, T, F, H);
-    wb_add_norm_forward(tape->out, tape->mean2, tape->rstd2, tape->sum2, tape->middle, &norm2,
-                        chunk, &output2, H);
+    wb_linear_forward(tape->qkv, work->x, l->qkv_w, l->w.qkv_b, T, H, 3 * H);
+    wb_attention_forward(tape->context, tape->lse, tape->qkv, chunk, &l->attention, spec->heads, H,
+                         work->attention);
+    wb_linear_forward(tape->sum1, tape->context, l->output_w, l->w.output_b, T, H, H);
+    wb_add_norm_forward(work->middle, tape->mean1, tape->rstd1, tape->sum1, work->x, &l->norm1,
+                        chunk, &l->output1, H);
+    wb_linear_forward(tape->inner, work->middle, l->inner_w, l->w.inner_b, T, H, F);
+    wb_gelu_forward(work->gelu, tape->inner, T * F);
+    wb_linear_forward(tape->sum2, work->gelu, l->outer_w, l->w.outer_b, T, F, H);
+    wb_add_norm_forward(work->x, tape->mean2, tape->rstd2, tape->sum2, work->middle, &l->norm2,
+                        chunk, &l->output2, H);
 }
 
 static wb_status bert_forward(const wb_encoder *encoder, float *y, void **kept, bool keep,
@@ -299,26 +357,23 @@ static wb_status bert_forward(const wb_encoder *encoder, float *y, void **kept, 
     const wb_dropout none = {0};
     const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, WB_BERT_SITE_EMBEDDINGS);
     bert_tape *tape;
-    float *gelu, *scratch;
+    working work;
     WB_TRY(take_tape(&tape, spec, T, keep, arena));
     const size_t mark = wb_arena_mark(arena);
-    WB_TRY(wb_arena_floats(arena, T * spec->intermediate, &gelu));
-    WB_TRY(
-        wb_arena_floats(arena, wb_attention_scratch(spec->positions, H / spec->heads), &scratch));
+    WB_TRY(take_working(&work, spec, T, arena));
 
     wb_embed_forward(tape->sum, w.words, w.positions, w.types, chunk, H);
-    wb_add_norm_forward(tape->embedded, tape->mean, tape->rstd, tape->sum, NULL, &norm, chunk,
+    wb_add_norm_forward(work.x, tape->mean, tape->rstd, tape->sum, (wb_numbers){0}, &norm, chunk,
                         &none, H);
-    wb_dropout_apply(tape->embedded, chunk, &dropout, H);
+    wb_dropout_apply(work.x, chunk, &dropout, H);
     for (int64_t i = 0; i < spec->layers; i++) {
-        const layer_weights layer = find_layer(spec, w.layers, i);
-        layer_forward(&tape->layers[i], spec, &layer, chunk, pass, i, gelu, scratch);
+        const layer_view layer = view_layer(encoder, params, pass, i);
+        layer_forward(&tape->layers[i], spec, &layer, chunk, &work);
     }
-    const float *top = tape->layers[spec->layers - 1].out;
     if (spec->pooling == WB_POOLING_MEAN) {
-        wb_mean_pool_forward(y, top, &chunk->packed, H);
+        wb_mean_pool_forward(y, work.x, &chunk->packed, H);
     } else {
-        wb_first_pool_forward(y, top, &chunk->packed, H);
+        wb_first_pool_forward(y, work.x, &chunk->packed, H);
     }
     wb_arena_release(arena, mark);
     *kept = tape;
@@ -330,63 +385,53 @@ done:
  * ----------------------------------------------------------------------------------------- */
 
 typedef struct backward_scratch {
-    float *dout;    /* [T, H], gradient that comes from above; of the layer's x when it is done */
-    float *dsum;    /* [T, H] */
-    float *dbranch; /* [T, H] */
-    float *dqkv;    /* [T, 3 H] */
-    float *dinner;  /* [T, F] */
-    float *gelu;    /* [T, F] */
-    float *partial; /* [2 * WB_ROW_BLOCKS, H] */
-    float *scratch;
+    working work;
+    float *dout;        /* [T, H], gradient that comes from above; of the layer's x when done */
+    float *dsum;        /* [T, H] */
+    wb_numbers dbranch; /* [T, H] */
+    wb_numbers dqkv;    /* [T, 3 H] */
+    wb_numbers dinner;  /* [T, F] */
+    float *partial;     /* [2 * WB_ROW_BLOCKS, H] */
 } backward_scratch;
 
 static wb_status take_backward(backward_scratch *b, const wb_encoder_spec *spec, int64_t T,
                                wb_arena *arena) {
     wb_status status = WB_OK;
-    const int64_t H = spec->hidden, F = spec->intermediate;
+    const int64_t H = spec->hidden;
+    WB_TRY(take_working(&b->work, spec, T, arena));
     WB_TRY(wb_arena_floats(arena, T * H, &b->dout));
     WB_TRY(wb_arena_floats(arena, T * H, &b->dsum));
-    WB_TRY(wb_arena_floats(arena, T * H, &b->dbranch));
-    WB_TRY(wb_arena_floats(arena, 3 * T * H, &b->dqkv));
-    WB_TRY(wb_arena_floats(arena, T * F, &b->dinner));
-    WB_TRY(wb_arena_floats(arena, T * F, &b->gelu));
+    WB_TRY(wb_arena_numbers(arena, T * H, spec->precision, &b->dbranch));
+    WB_TRY(wb_arena_numbers(arena, 3 * T * H, spec->precision, &b->dqkv));
+    WB_TRY(wb_arena_numbers(arena, T * spec->intermediate, spec->precision, &b->dinner));
     WB_TRY(wb_arena_floats(arena, 2 * WB_ROW_BLOCKS * H, &b->partial));
-    WB_TRY(wb_arena_floats(arena, wb_attention_scratch(spec->positions, H / spec->heads),
-                           &b->scratch));
 done:
     return status;
 }
 
-static void layer_backward(backward_scratch *b, const layer_weights *grads, const layer_tape *tape,
-                           const wb_encoder_spec *spec, const layer_weights *w,
-                           const wb_chunk *chunk, const wb_pass *pass, int64_t layer) {
+/* b->work.x holds the layer's x again. */
+static void layer_backward(const backward_scratch *b, const layer_weights *grads,
+                           const layer_tape *tape, const wb_encoder_spec *spec, const layer_view *l,
+                           const wb_chunk *chunk) {
     const int64_t T = wb_packed_tokens(&chunk->packed), H = spec->hidden, F = spec->intermediate;
-    const wb_dropout attention =
-        dropout_at(pass, spec->dropout_attention, wb_bert_site(layer, WB_BERT_ATTENTION));
-    const wb_dropout output1 =
-        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT1));
-    const wb_dropout output2 =
-        dropout_at(pass, spec->dropout_hidden, wb_bert_site(layer, WB_BERT_OUTPUT2));
-    const wb_norm norm1 = norm_of(spec, w->norm1_w, w->norm1_b);
-    const wb_norm norm2 = norm_of(spec, w->norm2_w, w->norm2_b);
-
+    const working *work = &b->work;
+    wb_norm_again(work->middle, tape->sum1, tape->mean1, tape->rstd1, &l->norm1, T, H);
     wb_add_norm_backward(b->dsum, b->dbranch, grads->norm2_w, grads->norm2_b, b->partial, b->dout,
-                         tape->sum2, tape->mean2, tape->rstd2, &norm2, chunk, &output2, H);
-    /* GELU's own output is needed for the weights' gradient: its backward computes both. */
-    wb_linear_backward_input(b->dinner, false, b->dbranch, w->outer_w, T, F, H);
-    wb_gelu_backward(b->dinner, b->gelu, b->dinner, tape->inner, T * F);
-    wb_linear_backward_weights(grads->outer_w, grads->outer_b, b->dbranch, b->gelu, T, F, H);
-    wb_linear_backward_weights(grads->inner_w, grads->inner_b, b->dinner, tape->middle, T, H, F);
-    wb_linear_backward_input(b->dsum, true, b->dinner, w->inner_w, T, H, F);
+                         tape->sum2, tape->mean2, tape->rstd2, &l->norm2, chunk, &l->output2, H);
+    wb_linear_backward_input(b->dinner, false, b->dbranch, l->outer_w, T, F, H);
+    wb_gelu_backward(b->dinner, work->gelu, b->dinner, tape->inner, T * F);
+    wb_linear_backward_weights(grads->outer_w, grads->outer_b, b->dbranch, work->gelu, T, F, H);
+    wb_linear_backward_weights(grads->inner_w, grads->inner_b, b->dinner, work->middle, T, H, F);
+    wb_linear_backward_input(wb_fp32(b->dsum), true, b->dinner, l->inner_w, T, H, F);
     wb_add_norm_backward(b->dout, b->dbranch, grads->norm1_w, grads->norm1_b, b->partial, b->dsum,
-                         tape->sum1, tape->mean1, tape->rstd1, &norm1, chunk, &output1, H);
+                         tape->sum1, tape->mean1, tape->rstd1, &l->norm1, chunk, &l->output1, H);
     wb_linear_backward_weights(grads->output_w, grads->output_b, b->dbranch, tape->context, T, H,
                                H);
-    wb_linear_backward_input(b->dsum, false, b->dbranch, w->output_w, T, H, H);
-    wb_attention_backward(b->dqkv, b->dsum, tape->context, tape->lse, tape->qkv, chunk, &attention,
-                          spec->heads, H, b->scratch);
-    wb_linear_backward_weights(grads->qkv_w, grads->qkv_b, b->dqkv, tape->x, T, H, 3 * H);
-    wb_linear_backward_input(b->dout, true, b->dqkv, w->qkv_w, T, H, 3 * H);
+    wb_linear_backward_input(wb_fp32(b->dsum), false, b->dbranch, l->output_w, T, H, H);
+    wb_attention_backward(b->dqkv, b->dsum, tape->context, tape->lse, tape->qkv, chunk,
+                          &l->attention, spec->heads, H, work->attention);
+    wb_linear_backward_weights(grads->qkv_w, grads->qkv_b, b->dqkv, work->x, T, H, 3 * H);
+    wb_linear_backward_input(wb_fp32(b->dout), true, b->dqkv, l->qkv_w, T, H, 3 * H);
 }
 
 static wb_status bert_backward(const wb_encoder *encoder, float *grads, const float *params,
@@ -411,13 +456,21 @@ static wb_status bert_backward(const wb_encoder *encoder, float *grads, const fl
         wb_first_pool_backward(b.dout, dy, &chunk->packed, H);
     }
     for (int64_t i = spec->layers - 1; i >= 0; i--) {
-        const layer_weights layer = find_layer(spec, w.layers, i);
+        const layer_view layer = view_layer(encoder, params, pass, i);
         const layer_weights dlayer = find_layer(spec, dw.layers, i);
-        layer_backward(&b, &dlayer, &tape->layers[i], spec, &layer, chunk, pass, i);
+        if (i > 0) {
+            const layer_tape *below = &tape->layers[i - 1];
+            const layer_view under = view_layer(encoder, params, pass, i - 1);
+            wb_norm_again(b.work.x, below->sum2, below->mean2, below->rstd2, &under.norm2, T, H);
+        } else {
+            wb_norm_again(b.work.x, tape->sum, tape->mean, tape->rstd, &norm, T, H);
+            wb_dropout_apply(b.work.x, chunk, &dropout, H);
+        }
+        layer_backward(&b, &dlayer, &tape->layers[i], spec, &layer, chunk);
     }
-    wb_dropout_apply(b.dout, chunk, &dropout, H);
-    wb_add_norm_backward(b.dsum, NULL, dw.norm_w, dw.norm_b, b.partial, b.dout, tape->sum,
-                         tape->mean, tape->rstd, &norm, chunk, &none, H);
+    wb_dropout_apply(wb_fp32(b.dout), chunk, &dropout, H);
+    wb_add_norm_backward(b.dsum, (wb_numbers){0}, dw.norm_w, dw.norm_b, b.partial, b.dout,
+                         tape->sum, tape->mean, tape->rstd, &norm, chunk, &none, H);
     wb_embed_backward(dw.words, dw.positions, dw.types, b.dsum, chunk, H);
 done:
     wb_arena_release(arena, mark);
@@ -436,6 +489,7 @@ static double bert_flops(const wb_encoder_spec *spec, const wb_packed *packed) {
 
 const wb_encoder_kind_ops wb_bert_ops = {.check = bert_check,
                                          .declare = bert_declare,
+                                         .convert = bert_convert,
                                          .bytes = bert_bytes,
                                          .forward = bert_forward,
                                          .backward = bert_backward,

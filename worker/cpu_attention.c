@@ -12,7 +12,6 @@
 #include "vector_math.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { QUERY_BLOCK = 32 };
 
@@ -76,23 +75,30 @@ static head place_head(const wb_chunk *chunk, int64_t sequence, int64_t h, int64
     return a;
 }
 
-/* to [length, W]: factor times rows of D floats that stand ld apart */
-static void copy_rows(float *to, const head *a, const float *from, int64_t ld, float factor) {
+/* to [length, W]: factor times rows of D numbers that stand ld apart, the first at `at` */
+static void copy_rows(float *to, const head *a, wb_numbers from, int64_t at, int64_t ld,
+                      float factor) {
     for (int64_t row = 0; row < a->length; row++) {
+        float *out = to + row * a->W;
+        const float *in = wb_numbers_read(out, from, at + row * ld, a->D);
 #pragma omp simd
         for (int64_t i = 0; i < a->D; i++) {
-            to[row * a->W + i] = factor * from[row * ld + i];
+            out[i] = factor * in[i];
         }
     }
 }
 
-/* and back */
-static void place_rows(float *to, int64_t ld, const head *a, const float *from, float factor) {
+/* and back; `from` [length, W] is lost */
+static void place_rows(wb_numbers to, int64_t at, int64_t ld, const head *a, float *from,
+                       float factor) {
     for (int64_t row = 0; row < a->length; row++) {
+        float *in = from + row * a->W;
+        float *out = wb_numbers_place(in, to, at + row * ld);
 #pragma omp simd
         for (int64_t i = 0; i < a->D; i++) {
-            to[row * ld + i] = factor * from[row * a->W + i];
+            out[i] = factor * in[i];
         }
+        wb_numbers_write(to, at + row * ld, out, a->D);
     }
 }
 
@@ -106,11 +112,11 @@ static void transpose(float *restrict to, const head *a, const float *restrict f
     }
 }
 
-static void read_head(head *a, const float *qkv, int64_t H) {
+static void read_head(head *a, wb_numbers qkv, int64_t at, int64_t H) {
     const float scale = 1.0f / sqrtf((float)a->D);
-    copy_rows(a->q, a, qkv, 3 * H, scale);
-    copy_rows(a->k, a, qkv + H, 3 * H, 1.0f);
-    copy_rows(a->v, a, qkv + 2 * H, 3 * H, 1.0f);
+    copy_rows(a->q, a, qkv, at, 3 * H, scale);
+    copy_rows(a->k, a, qkv, at + H, 3 * H, 1.0f);
+    copy_rows(a->v, a, qkv, at + 2 * H, 3 * H, 1.0f);
     transpose(a->kt, a, a->k);
 }
 
@@ -178,7 +184,7 @@ static void head_forward(float *lse, const head *a, const wb_dropout *dropout) {
     }
 }
 
-void wb_attention_forward(float *y, float *lse, const float *qkv, const wb_chunk *chunk,
+void wb_attention_forward(wb_numbers y, float *lse, wb_numbers qkv, const wb_chunk *chunk,
                           const wb_dropout *dropout, int64_t heads, int64_t H, float *scratch) {
     const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
     const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
@@ -188,9 +194,9 @@ void wb_attention_forward(float *y, float *lse, const float *qkv, const wb_chunk
         const int64_t sequence = task / heads, h = task % heads;
         const int64_t start = chunk->packed.offsets[sequence] - chunk->packed.offsets[0];
         head a = place_head(chunk, sequence, h, D, scratch + wb_thread() * share);
-        read_head(&a, qkv + start * 3 * H + h * D, H);
+        read_head(&a, qkv, start * 3 * H + h * D, H);
         head_forward(lse + h * T + start, &a, dropout);
-        place_rows(y + start * H + h * D, H, &a, a.y, 1.0f);
+        place_rows(y, start * H + h * D, H, &a, a.y, 1.0f);
     }
 }
 
@@ -257,8 +263,8 @@ static void head_backward(const head *a, const float *lse, const wb_dropout *dro
     }
 }
 
-void wb_attention_backward(float *dqkv, const float *dy, const float *y, const float *lse,
-                           const float *qkv, const wb_chunk *chunk, const wb_dropout *dropout,
+void wb_attention_backward(wb_numbers dqkv, const float *dy, wb_numbers y, const float *lse,
+                           wb_numbers qkv, const wb_chunk *chunk, const wb_dropout *dropout,
                            int64_t heads, int64_t H, float *scratch) {
     const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
     const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
@@ -269,13 +275,13 @@ void wb_attention_backward(float *dqkv, const float *dy, const float *y, const f
         const int64_t start = chunk->packed.offsets[sequence] - chunk->packed.offsets[0];
         const int64_t at = start * H + h * D, at3 = start * 3 * H + h * D;
         head a = place_head(chunk, sequence, h, D, scratch + wb_thread() * share);
-        read_head(&a, qkv + at3, H);
-        copy_rows(a.y, &a, y + at, H, 1.0f);
-        copy_rows(a.dy, &a, dy + at, H, 1.0f);
+        read_head(&a, qkv, at3, H);
+        copy_rows(a.y, &a, y, at, H, 1.0f);
+        copy_rows(a.dy, &a, wb_fp32(dy), at, H, 1.0f);
         transpose(a.vt, &a, a.v);
         head_backward(&a, lse + h * T + start, dropout);
-        place_rows(dqkv + at3, 3 * H, &a, a.dq, 1.0f / sqrtf((float)D));
-        place_rows(dqkv + at3 + H, 3 * H, &a, a.dk, 1.0f);
-        place_rows(dqkv + at3 + 2 * H, 3 * H, &a, a.dv, 1.0f);
+        place_rows(dqkv, at3, 3 * H, &a, a.dq, 1.0f / sqrtf((float)D));
+        place_rows(dqkv, at3 + H, 3 * H, &a, a.dk, 1.0f);
+        place_rows(dqkv, at3 + 2 * H, 3 * H, &a, a.dv, 1.0f);
     }
 }

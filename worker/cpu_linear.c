@@ -1,31 +1,32 @@
 /* Linear layers and GELU on the CPU. */
-#include "gemm.h"
 #include "ops.h"
+#include "product.h"
 #include "vector_math.h"
 
-#include <string.h>
+static wb_factor plain(wb_numbers x) {
+    return (wb_factor){.numbers = x, .form = WB_PLAIN};
+}
 
-void wb_linear_forward(float *y, const float *x, const float *w, const float *b, int64_t rows,
+static wb_factor transposed(wb_numbers x) {
+    return (wb_factor){.numbers = x, .form = WB_TRANSPOSED};
+}
+
+void wb_linear_forward(wb_numbers y, wb_numbers x, wb_numbers w, const float *b, int64_t rows,
                        int64_t in, int64_t out) {
-    /* The bias goes in first: the product is then added, with no pass of its own. */
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < rows; row++) {
-        memcpy(y + row * out, b, (size_t)out * sizeof(float));
-    }
-    wb_gemm(y, out, x, in, WB_PLAIN, w, in, WB_TRANSPOSED, rows, out, in, 1.0f, 1.0f);
+    wb_product(y, false, plain(x), transposed(w), b, rows, out, in);
 }
 
 /* total [columns] added to; each strip of columns is summed by one thread, top to bottom */
-static void column_sums(float *total, const float *x, int64_t rows, int64_t columns) {
+static void column_sums(float *total, wb_numbers x, int64_t rows, int64_t columns) {
     enum { STRIP = 64 };
     const int64_t strips = (columns + STRIP - 1) / STRIP;
 #pragma omp parallel for schedule(static)
     for (int64_t strip = 0; strip < strips; strip++) {
         const int64_t first = strip * STRIP;
         const int64_t width = columns - first < STRIP ? columns - first : STRIP;
-        float sums[STRIP] = {0};
+        float sums[STRIP] = {0}, room[STRIP];
         for (int64_t row = 0; row < rows; row++) {
-            const float *from = x + row * columns + first;
+            const float *from = wb_numbers_read(room, x, row * columns + first, width);
 #pragma omp simd
             for (int64_t i = 0; i < width; i++) {
                 sums[i] += from[i];
@@ -37,32 +38,57 @@ static void column_sums(float *total, const float *x, int64_t rows, int64_t colu
     }
 }
 
-void wb_linear_backward_input(float *dx, bool add_dx, const float *dy, const float *w, int64_t rows,
+void wb_linear_backward_input(wb_numbers dx, bool add_dx, wb_numbers dy, wb_numbers w, int64_t rows,
                               int64_t in, int64_t out) {
-    wb_gemm(dx, in, dy, out, WB_PLAIN, w, in, WB_PLAIN, rows, in, out, 1.0f, add_dx ? 1.0f : 0.0f);
+    wb_product(dx, add_dx, plain(dy), plain(w), NULL, rows, in, out);
 }
 
-void wb_linear_backward_weights(float *dw, float *db, const float *dy, const float *x, int64_t rows,
+void wb_linear_backward_weights(float *dw, float *db, wb_numbers dy, wb_numbers x, int64_t rows,
                                 int64_t in, int64_t out) {
-    wb_gemm(dw, in, dy, out, WB_TRANSPOSED, x, in, WB_PLAIN, out, in, rows, 1.0f, 1.0f);
+    wb_product(wb_fp32(dw), true, transposed(dy), plain(x), NULL, out, in, rows);
     column_sums(db, dy, rows, out);
 }
 
-void wb_gelu_forward(float *y, const float *x, int64_t count) {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        float density;
-        y[i] = x[i] * wb_normal(x[i], &density);
+enum { RUN = 1024 }; /* elements that GELU takes from memory at once */
+
+static int64_t run_length(int64_t first, int64_t count) {
+    return count - first < RUN ? count - first : RUN;
+}
+
+void wb_gelu_forward(wb_numbers y, wb_numbers x, int64_t count) {
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += RUN) {
+        float room_x[RUN], room_y[RUN];
+        const int64_t n = run_length(first, count);
+        const float *in = wb_numbers_read(room_x, x, first, n);
+        float *out = wb_numbers_place(room_y, y, first);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            float density;
+            out[i] = in[i] * wb_normal(in[i], &density);
+        }
+        wb_numbers_write(y, first, out, n);
     }
 }
 
-void wb_gelu_backward(float *dx, float *y, const float *dy, const float *x, int64_t count) {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        float density;
-        const float probability = wb_normal(x[i], &density);
-        const float slope = probability + x[i] * density;
-        y[i] = x[i] * probability;
-        dx[i] = dy[i] * slope;
+void wb_gelu_backward(wb_numbers dx, wb_numbers y, wb_numbers dy, wb_numbers x, int64_t count) {
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += RUN) {
+        float room_x[RUN], room_y[RUN], room_dx[RUN];
+        const int64_t n = run_length(first, count);
+        const float *in = wb_numbers_read(room_x, x, first, n);
+        const float *above = wb_numbers_read(room_dx, dy, first, n);
+        float *out = wb_numbers_place(room_y, y, first);
+        float *below = wb_numbers_place(room_dx, dx, first);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            float density;
+            const float probability = wb_normal(in[i], &density);
+            const float slope = probability + in[i] * density;
+            out[i] = in[i] * probability;
+            below[i] = above[i] * slope;
+        }
+        wb_numbers_write(y, first, out, n);
+        wb_numbers_write(dx, first, below, n);
     }
 }

@@ -31,13 +31,14 @@ static int64_t start_of(const wb_packed *packed, int64_t sequence) {
     return packed->offsets[sequence] - packed->offsets[0];
 }
 
-void wb_embed_forward(float *y, const float *words, const float *positions, const float *types,
+void wb_embed_forward(wb_numbers y, const float *words, const float *positions, const float *types,
                       const wb_chunk *chunk, int64_t H) {
     const int64_t T = wb_packed_tokens(&chunk->packed);
     const int32_t *ids = chunk->packed.ids + (T > 0 ? chunk->packed.offsets[0] : 0);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < T; t++) {
-        float *row = y + t * H;
+        float room[WB_WIDEST_ROW];
+        float *row = wb_numbers_place(room, y, t * H);
         memcpy(row, words + (int64_t)ids[t] * H, (size_t)H * sizeof(float));
         if (positions) {
             add_row(row, positions + (int64_t)chunk->positions[t] * H, 1.0f, H);
@@ -45,6 +46,7 @@ void wb_embed_forward(float *y, const float *words, const float *positions, cons
         if (types) {
             add_row(row, types, 1.0f, H);
         }
+        wb_numbers_write(y, t * H, row, H);
     }
 }
 
@@ -68,14 +70,15 @@ void wb_embed_backward(float *dwords, float *dpositions, float *dtypes, const fl
     }
 }
 
-void wb_mean_pool_forward(float *y, const float *x, const wb_packed *packed, int64_t H) {
+void wb_mean_pool_forward(float *y, wb_numbers x, const wb_packed *packed, int64_t H) {
 #pragma omp parallel for schedule(static)
     for (int64_t s = 0; s < packed->n; s++) {
+        float room[WB_WIDEST_ROW];
         const int64_t length = length_of(packed, s);
         float *row = y + s * H;
         memset(row, 0, (size_t)H * sizeof(float));
         for (int64_t t = 0; t < length; t++) {
-            add_row(row, x + (start_of(packed, s) + t) * H, 1.0f, H);
+            add_row(row, wb_numbers_read(room, x, (start_of(packed, s) + t) * H, H), 1.0f, H);
         }
         const float share = length > 0 ? 1.0f / (float)length : 0.0f;
 #pragma omp simd
@@ -101,11 +104,12 @@ void wb_mean_pool_backward(float *dx, const float *dy, const wb_packed *packed, 
     }
 }
 
-void wb_first_pool_forward(float *y, const float *x, const wb_packed *packed, int64_t H) {
+void wb_first_pool_forward(float *y, wb_numbers x, const wb_packed *packed, int64_t H) {
     const size_t bytes = (size_t)H * sizeof(float);
     for (int64_t s = 0; s < packed->n; s++) {
+        float room[WB_WIDEST_ROW];
         if (length_of(packed, s) > 0) {
-            memcpy(y + s * H, x + start_of(packed, s) * H, bytes);
+            memcpy(y + s * H, wb_numbers_read(room, x, start_of(packed, s) * H, H), bytes);
         } else {
             memset(y + s * H, 0, bytes);
         }

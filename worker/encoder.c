@@ -2,6 +2,7 @@
 #include "encoder.h"
 
 #include "encoder_kind.h"
+#include "product.h"
 #include "units.h"
 
 #include <math.h>
@@ -32,6 +33,13 @@ wb_status wb_encoder_create(wb_encoder **encoder, const wb_encoder_spec *spec) {
              (long long)spec->vocabulary, (long long)spec->hidden);
     WB_TRY(made->kind->check(spec));
     WB_TRY(made->kind->declare(spec, &made->table));
+    if (spec->precision == WB_BF16 && made->kind->convert) {
+        WB_CHECK(wb_product_has_bf16(), WB_ERR_CONFIG,
+                 "model.precision = bf16, but this processor or build has no bf16 products "
+                 "(AVX-512 BF16 or AMX, and oneDNN); use fp32 or auto");
+        made->narrow = calloc((size_t)made->table.total, sizeof(*made->narrow));
+        WB_CHECK(made->narrow, WB_ERR_MEMORY, "no memory for bf16 copies of the weights");
+    }
     *encoder = made;
     made = NULL;
 done:
@@ -42,6 +50,7 @@ done:
 void wb_encoder_destroy(wb_encoder *encoder) {
     if (encoder) {
         wb_tensor_table_clear(&encoder->table);
+        free(encoder->narrow);
         free(encoder);
     }
 }
@@ -66,6 +75,12 @@ void wb_encoder_init(const wb_encoder *encoder, float *params, uint64_t seed) {
                                              ? spread * wb_rng_normal(key, (uint32_t)j)
                                              : (is_scale ? 1.0f : 0.0f);
         }
+    }
+}
+
+void wb_encoder_convert(wb_encoder *encoder, const float *params) {
+    if (encoder->narrow) {
+        encoder->kind->convert(encoder->narrow, &encoder->spec, params, encoder->table.total);
     }
 }
 

@@ -1,8 +1,9 @@
 /* Encoders: text as tokens in, one representation per sequence out, and the way back.
  *
- * An encoder owns no numbers. Parameters and gradients are flat arrays laid out by its tensor
- * table; what a backward pass needs is a tape in the caller's arena. So a chunk can be encoded with
- * its tape kept, or encoded without and once more later: the same function with the same masks.
+ * An encoder owns no numbers but, in bf16, a copy of its matrices. Parameters and gradients are
+ * flat arrays laid out by its tensor table; what a backward pass needs is a tape in the caller's
+ * arena. So a chunk can be encoded with its tape kept, or encoded without and once more later: the
+ * same function with the same masks.
  */
 #ifndef WB_ENCODER_H
 #define WB_ENCODER_H
@@ -22,7 +23,8 @@ typedef struct wb_pass {
     uint32_t step; /* optimizer step */
 } wb_pass;
 
-/* Local. Errors: WB_ERR_CONFIG where the numbers of the spec do not fit together. */
+/* Local. Errors: WB_ERR_CONFIG where the numbers of the spec do not fit together, or where the
+ * processor or the build cannot compute in its precision. */
 wb_status wb_encoder_create(wb_encoder **encoder, const wb_encoder_spec *spec);
 void wb_encoder_destroy(wb_encoder *encoder);
 
@@ -33,8 +35,13 @@ const wb_tensor_table *wb_encoder_table(const wb_encoder *encoder);
  * for layer norms and biases; a function of the seed only. params [total] filled. */
 void wb_encoder_init(const wb_encoder *encoder, float *params, uint64_t seed);
 
-/* Local. Arena bytes that a forward pass takes while it runs, that it keeps as its tape, and that
- * a backward pass takes while it runs, for a chunk of this many tokens and sequences. */
+/* Local. In bf16: copies the matrices of `params`, which the calls below then use. To be called
+ * after every change of the parameters; in fp32 there is nothing to do. */
+void wb_encoder_convert(wb_encoder *encoder, const float *params);
+
+/* Local. Arena bytes for a chunk of this many tokens and sequences: what a forward pass without a
+ * tape takes while it runs, what one with a tape leaves, and what a backward pass takes beside the
+ * tape while it runs, which is no less than the forward pass that made the tape took. */
 typedef struct wb_encoder_memory {
     size_t forward, tape, backward;
 } wb_encoder_memory;

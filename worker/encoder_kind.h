@@ -8,6 +8,9 @@
 typedef struct wb_encoder_kind_ops {
     wb_status (*check)(const wb_encoder_spec *spec);
     wb_status (*declare)(const wb_encoder_spec *spec, wb_tensor_table *table);
+    /* narrow [total] filled with bf16 copies of what enters products; NULL where nothing does */
+    void (*convert)(uint16_t *narrow, const wb_encoder_spec *spec, const float *params,
+                    int64_t total);
     wb_encoder_memory (*bytes)(const wb_encoder_spec *spec, int64_t tokens);
 
     /* y [n, H] filled with pooled rows; *kept is the kind's own tape, or NULL where `keep` is false
@@ -26,7 +29,15 @@ struct wb_encoder {
     wb_encoder_spec spec;
     wb_tensor_table table;
     const wb_encoder_kind_ops *kind;
+    uint16_t *narrow; /* owned; [total], NULL in fp32 */
 };
+
+/* A matrix of `params` in the encoder's precision. */
+static inline wb_numbers wb_encoder_matrix(const wb_encoder *encoder, const float *params,
+                                           const float *matrix) {
+    return encoder->narrow ? (wb_numbers){.bf16 = encoder->narrow + (matrix - params)}
+                           : wb_fp32(matrix);
+}
 
 extern const wb_encoder_kind_ops wb_bert_ops, wb_static_ops;
 

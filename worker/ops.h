@@ -4,11 +4,14 @@
  * Letters: T tokens of a chunk (all sequences end to end), H width, h heads. The gradient of x is
  * dx. Outputs come first, then inputs, then sizes. Everything here is Local, cannot fail, borrows
  * its arrays for the call, and gives the same bits for any number of threads. "filled" arrays are
- * overwritten, "added to" arrays accumulate.
+ * overwritten, "added to" arrays accumulate. Arrays of wb_numbers may be bf16 (activations, copies
+ * of weights, gradients that enter a product), all of a call alike; sums, statistics, softmax and
+ * the gradients of parameters are fp32.
  */
 #ifndef WB_OPS_H
 #define WB_OPS_H
 
+#include "numbers.h"
 #include "packed.h"
 #include "rng.h"
 
@@ -44,31 +47,31 @@ void wb_dropout_mask(float mask[WB_DROPOUT_GROUP], const wb_dropout *dropout, ui
                      uint64_t group);
 
 /* x [T, H] is multiplied by its mask in place; forward and backward are the same. */
-void wb_dropout_apply(float *x, const wb_chunk *chunk, const wb_dropout *dropout, int64_t H);
+void wb_dropout_apply(wb_numbers x, const wb_chunk *chunk, const wb_dropout *dropout, int64_t H);
 
 /* ---- Linear: y = x wᵀ + b ----------------------------------------------------------------------
  */
 
 /* y [rows, out] filled; x [rows, in], w [out, in], b [out] */
-void wb_linear_forward(float *y, const float *x, const float *w, const float *b, int64_t rows,
+void wb_linear_forward(wb_numbers y, wb_numbers x, wb_numbers w, const float *b, int64_t rows,
                        int64_t in, int64_t out);
 
-/* dx [rows, in] filled (added to where `add_dx`); dy [rows, out], w [out, in] */
-void wb_linear_backward_input(float *dx, bool add_dx, const float *dy, const float *w, int64_t rows,
+/* dx [rows, in] filled (added to where `add_dx`; fp32 then); dy [rows, out], w [out, in] */
+void wb_linear_backward_input(wb_numbers dx, bool add_dx, wb_numbers dy, wb_numbers w, int64_t rows,
                               int64_t in, int64_t out);
 
 /* dw [out, in], db [out] added to; dy [rows, out], x [rows, in] */
-void wb_linear_backward_weights(float *dw, float *db, const float *dy, const float *x, int64_t rows,
+void wb_linear_backward_weights(float *dw, float *db, wb_numbers dy, wb_numbers x, int64_t rows,
                                 int64_t in, int64_t out);
 
 /* ---- GELU (exact, by the normal distribution; Hendrycks & Gimpel 2016)
  * --------------------------- */
 
 /* y [count] filled; x [count] */
-void wb_gelu_forward(float *y, const float *x, int64_t count);
+void wb_gelu_forward(wb_numbers y, wb_numbers x, int64_t count);
 
 /* dx [count] filled, may be dy; y [count] filled with the forward value again; dy, x [count] */
-void wb_gelu_backward(float *dx, float *y, const float *dy, const float *x, int64_t count);
+void wb_gelu_backward(wb_numbers dx, wb_numbers y, wb_numbers dy, wb_numbers x, int64_t count);
 
 /* ---- Layer norm of a sum: y = norm(residual + dropout(x))
  * ------------------------------------------ */
@@ -78,17 +81,24 @@ typedef struct wb_norm {
     float eps;
 } wb_norm;
 
-/* y [T, H], mean [T], rstd [T] filled; x [T, H] in, the sum out; residual [T, H] or NULL.
+enum { WB_WIDEST_ROW = 4096 }; /* the most H may be where rows are bf16 */
+
+/* y [T, H], mean [T], rstd [T] filled; x [T, H] in, the sum out; residual [T, H] or none. The
+ * norm is that of the sum as it is kept, so that backward sees what forward saw.
  * Source: Ba et al. 2016. */
-void wb_add_norm_forward(float *y, float *mean, float *rstd, float *x, const float *residual,
+void wb_add_norm_forward(wb_numbers y, float *mean, float *rstd, wb_numbers x, wb_numbers residual,
                          const wb_norm *norm, const wb_chunk *chunk, const wb_dropout *dropout,
                          int64_t H);
 
-/* dsum [T, H] filled (the gradient of the residual too); dx [T, H] filled or NULL, may be dy;
+/* y [T, H] filled: forward's y again, bit for bit, from what it kept */
+void wb_norm_again(wb_numbers y, wb_numbers sum, const float *mean, const float *rstd,
+                   const wb_norm *norm, int64_t T, int64_t H);
+
+/* dsum [T, H] filled (the gradient of the residual too); dx [T, H] filled unless none;
  * dweight, dbias [H] added to; partial [2 * WB_ROW_BLOCKS, H] scratch; sum is x of the forward */
 enum { WB_ROW_BLOCKS = 16 };
-void wb_add_norm_backward(float *dsum, float *dx, float *dweight, float *dbias, float *partial,
-                          const float *dy, const float *sum, const float *mean, const float *rstd,
+void wb_add_norm_backward(float *dsum, wb_numbers dx, float *dweight, float *dbias, float *partial,
+                          const float *dy, wb_numbers sum, const float *mean, const float *rstd,
                           const wb_norm *norm, const wb_chunk *chunk, const wb_dropout *dropout,
                           int64_t H);
 
@@ -102,19 +112,19 @@ int64_t wb_attention_scratch(int64_t longest, int64_t D);
 /* y [T, H], lse [h, T] filled; qkv [T, 3 H] holds query, key and value side by side.
  * Softmax runs over the tokens of a row's own sequence; probabilities pass through dropout.
  * Source: Vaswani et al. 2017; log-sum-exp kept instead of probabilities as in Dao et al. 2022. */
-void wb_attention_forward(float *y, float *lse, const float *qkv, const wb_chunk *chunk,
+void wb_attention_forward(wb_numbers y, float *lse, wb_numbers qkv, const wb_chunk *chunk,
                           const wb_dropout *dropout, int64_t heads, int64_t H, float *scratch);
 
 /* dqkv [T, 3 H] filled; dy, y [T, H], qkv and lse as in the forward */
-void wb_attention_backward(float *dqkv, const float *dy, const float *y, const float *lse,
-                           const float *qkv, const wb_chunk *chunk, const wb_dropout *dropout,
+void wb_attention_backward(wb_numbers dqkv, const float *dy, wb_numbers y, const float *lse,
+                           wb_numbers qkv, const wb_chunk *chunk, const wb_dropout *dropout,
                            int64_t heads, int64_t H, float *scratch);
 
 /* ---- Embedding tables
  * -------------------------------------------------------------------------------- */
 
 /* y [T, H] filled: words[id] + positions[place] + types[0]; the last two tables may be NULL */
-void wb_embed_forward(float *y, const float *words, const float *positions, const float *types,
+void wb_embed_forward(wb_numbers y, const float *words, const float *positions, const float *types,
                       const wb_chunk *chunk, int64_t H);
 
 /* dwords, dpositions [.., H], dtypes [H] (row 0) added to; the last two may be NULL */
@@ -125,11 +135,11 @@ void wb_embed_backward(float *dwords, float *dpositions, float *dtypes, const fl
  * ---------------------------------------------------------------------- */
 
 /* y [n, H] filled with each sequence's mean row, or zeros where it has no token; x [T, H] */
-void wb_mean_pool_forward(float *y, const float *x, const wb_packed *packed, int64_t H);
+void wb_mean_pool_forward(float *y, wb_numbers x, const wb_packed *packed, int64_t H);
 void wb_mean_pool_backward(float *dx, const float *dy, const wb_packed *packed, int64_t H);
 
 /* y [n, H] filled with each sequence's first row; dx [T, H] filled */
-void wb_first_pool_forward(float *y, const float *x, const wb_packed *packed, int64_t H);
+void wb_first_pool_forward(float *y, wb_numbers x, const wb_packed *packed, int64_t H);
 void wb_first_pool_backward(float *dx, const float *dy, const wb_packed *packed, int64_t H);
 
 /* Static encoders: y [n, H] filled with the mean of table rows, without a [T, H] matrix between */

@@ -134,16 +134,16 @@ static void linear_equals_pytorch(void **state) {
     float *dw = fixture_array(fixture, "linear.dw", NULL);
     float *db = fixture_array(fixture, "linear.db", NULL);
     float got[ROWS * IN + ROWS * OUT + OUT * IN] = {0}, got_w[OUT * IN], got_b[OUT] = {0};
-    wb_linear_forward(got, x, w, b, ROWS, IN, OUT);
+    wb_linear_forward(wb_fp32(got), wb_fp32(x), wb_fp32(w), b, ROWS, IN, OUT);
     expect_close(got, y, ROWS * OUT, 2e-6, "y");
-    wb_linear_backward_input(got, false, dy, w, ROWS, IN, OUT);
+    wb_linear_backward_input(wb_fp32(got), false, wb_fp32(dy), wb_fp32(w), ROWS, IN, OUT);
     expect_close(got, dx, ROWS * IN, 2e-6, "dx");
-    wb_linear_backward_input(got, true, dy, w, ROWS, IN, OUT);
+    wb_linear_backward_input(wb_fp32(got), true, wb_fp32(dy), wb_fp32(w), ROWS, IN, OUT);
     for (int i = 0; i < ROWS * IN; i++) {
         assert_true(fabsf(got[i] - 2.0f * dx[i]) < 4e-6f);
     }
     memcpy(got_w, dw, sizeof(got_w)); /* gradients are added to */
-    wb_linear_backward_weights(got_w, got_b, dy, x, ROWS, IN, OUT);
+    wb_linear_backward_weights(got_w, got_b, wb_fp32(dy), wb_fp32(x), ROWS, IN, OUT);
     for (int i = 0; i < OUT * IN; i++) {
         assert_true(fabsf(got_w[i] - 2.0f * dw[i]) < 4e-6f);
     }
@@ -165,9 +165,9 @@ static void gelu_equals_pytorch(void **state) {
     float *dx = fixture_array(fixture, "gelu.dx", NULL),
           *dy = fixture_array(fixture, "gelu.dy", NULL);
     float *got = zeros(n), *again = zeros(n);
-    wb_gelu_forward(got, x, n);
+    wb_gelu_forward(wb_fp32(got), wb_fp32(x), n);
     expect_close(got, y, n, 1e-6, "y");
-    wb_gelu_backward(got, again, dy, x, n);
+    wb_gelu_backward(wb_fp32(got), wb_fp32(again), wb_fp32(dy), wb_fp32(x), n);
     expect_close(got, dx, n, 2e-6, "dx");
     expect_close(again, y, n, 1e-6, "y again");
     float *const all[] = {x, y, dx, dy, got, again};
@@ -186,7 +186,7 @@ static void gelu_gradient_equals_difference(void **state) {
     (void)state;
     const int64_t n = 50;
     float *x = draw(n, 1), *dy = draw(n, 2), *dx = zeros(n), *y = zeros(n);
-    wb_gelu_backward(dx, y, dy, x, n);
+    wb_gelu_backward(wb_fp32(dx), wb_fp32(y), wb_fp32(dy), wb_fp32(x), n);
     expect_difference(dx, x, n, dy, n, plain_gelu, &n, 2e-6, "gelu");
     free(x);
     free(dy);
@@ -245,7 +245,12 @@ static void check_norm(double probability) {
     float *dbias = zeros(H), *partial = zeros(2 * WB_ROW_BLOCKS * H);
     const wb_norm norm = {.weight = weight, .bias = bias, .eps = 1e-12f};
     memcpy(sum, x, (size_t)(T * H) * sizeof(*sum));
-    wb_add_norm_forward(y, mean, rstd, sum, residual, &norm, &chunk, &dropout, H);
+    wb_add_norm_forward(wb_fp32(y), mean, rstd, wb_fp32(sum), wb_fp32(residual), &norm, &chunk,
+                        &dropout, H);
+    float *again = zeros(T * H);
+    wb_norm_again(wb_fp32(again), wb_fp32(sum), mean, rstd, &norm, T, H);
+    assert_memory_equal(again, y, (size_t)(T * H) * sizeof(*y));
+    free(again);
     norm_case c = {.chunk = &chunk,
                    .dropout = &dropout,
                    .x = x,
@@ -263,8 +268,8 @@ static void check_norm(double probability) {
     for (int64_t i = 0; i < T * H; i++) {
         assert_true(fabs((double)y[i] - y64[i]) < 1e-5);
     }
-    wb_add_norm_backward(dsum, dx, dweight, dbias, partial, dy, sum, mean, rstd, &norm, &chunk,
-                         &dropout, H);
+    wb_add_norm_backward(dsum, wb_fp32(dx), dweight, dbias, partial, dy, wb_fp32(sum), mean, rstd,
+                         &norm, &chunk, &dropout, H);
     const float *const gradients[] = {dx, dsum, dweight, dbias};
     const float *const varied[] = {x, residual, weight, bias};
     const int64_t counts[] = {T * H, T * H, H, H};
@@ -303,10 +308,11 @@ static void norm_equals_pytorch(void **state) {
     float got[T * H], mean[T], rstd[T], got_w[H] = {0}, got_b[H] = {0};
     float partial[2 * WB_ROW_BLOCKS * H];
     const wb_norm norm = {.weight = w, .bias = b, .eps = 1e-12f};
-    wb_add_norm_forward(got, mean, rstd, x, NULL, &norm, &chunk, &none, H);
+    wb_add_norm_forward(wb_fp32(got), mean, rstd, wb_fp32(x), (wb_numbers){0}, &norm, &chunk, &none,
+                        H);
     expect_close(got, y, T * H, 3e-6, "y");
-    wb_add_norm_backward(got, NULL, got_w, got_b, partial, dy, x, mean, rstd, &norm, &chunk, &none,
-                         H);
+    wb_add_norm_backward(got, (wb_numbers){0}, got_w, got_b, partial, dy, wb_fp32(x), mean, rstd,
+                         &norm, &chunk, &none, H);
     expect_close(got, dx, T * H, 5e-6, "dx");
     expect_close(got_w, dw, H, 5e-6, "dw");
     expect_close(got_b, db, H, 5e-6, "db");
@@ -333,9 +339,10 @@ static void attention_equals_pytorch(void **state) {
     float *dx = fixture_array(fixture, "attention.dx", NULL);
     float *got = zeros(T * H), *lse = zeros(HEADS * T), *dqkv = zeros(T * 3 * H);
     float *scratch = zeros(wb_attention_scratch(70, H / HEADS));
-    wb_attention_forward(got, lse, x, &chunk, &none, HEADS, H, scratch);
+    wb_attention_forward(wb_fp32(got), lse, wb_fp32(x), &chunk, &none, HEADS, H, scratch);
     expect_close(got, y, T * H, 2e-6, "y");
-    wb_attention_backward(dqkv, dy, got, lse, x, &chunk, &none, HEADS, H, scratch);
+    wb_attention_backward(wb_fp32(dqkv), dy, wb_fp32(got), lse, wb_fp32(x), &chunk, &none, HEADS, H,
+                          scratch);
     expect_close(dqkv, dx, T * 3 * H, 3e-6, "dqkv");
     float *const all[] = {x, y, dy, dx, got, lse, dqkv, scratch};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -397,8 +404,9 @@ static void attention_gradient_equals_difference_with_dropout(void **state) {
     const attention_case c = {.chunk = &chunk, .dropout = &dropout, .heads = HEADS, .H = H};
     float *x = draw(T * 3 * H, 1), *dy = draw(T * H, 2), *y = zeros(T * H), *lse = zeros(HEADS * T);
     float *dqkv = zeros(T * 3 * H), *scratch = zeros(wb_attention_scratch(LONGEST, H / HEADS));
-    wb_attention_forward(y, lse, x, &chunk, &dropout, HEADS, H, scratch);
-    wb_attention_backward(dqkv, dy, y, lse, x, &chunk, &dropout, HEADS, H, scratch);
+    wb_attention_forward(wb_fp32(y), lse, wb_fp32(x), &chunk, &dropout, HEADS, H, scratch);
+    wb_attention_backward(wb_fp32(dqkv), dy, wb_fp32(y), lse, wb_fp32(x), &chunk, &dropout, HEADS,
+                          H, scratch);
     expect_difference(dqkv, x, T * 3 * H, dy, T * H, plain_attention, &c, 1e-5, "attention");
     float *const all[] = {x, dy, y, lse, dqkv, scratch};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -463,7 +471,7 @@ embeddings_and_pooling_equal_plain_sums_and_their_backward_is_the_transpose(void
           *pooled = zeros(4 * H);
     float *dwords = zeros(V * H), *dpositions = zeros(P * H), *dtypes = zeros(H),
           *dx = zeros(T * H);
-    wb_embed_forward(y, words, positions, types, &chunk, H);
+    wb_embed_forward(wb_fp32(y), words, positions, types, &chunk, H);
     for (int64_t t = 0; t < T; t++) {
         for (int64_t i = 0; i < H; i++) {
             const float wanted =
@@ -477,20 +485,20 @@ embeddings_and_pooling_equal_plain_sums_and_their_backward_is_the_transpose(void
         dot64(dwords, words, V * H) + dot64(dpositions, positions, P * H) + dot64(dtypes, types, H);
     assert_true(fabs(forward - backward) < 1e-3);
 
-    wb_mean_pool_forward(pooled, y, packed, H);
+    wb_mean_pool_forward(pooled, wb_fp32(y), packed, H);
     wb_mean_pool_backward(dx, dpooled, packed, H);
     assert_true(fabs(dot64(dpooled, pooled, 4 * H) - dot64(dx, y, T * H)) < 1e-3);
     for (int64_t i = 0; i < H; i++) {
         assert_true(fabsf(pooled[i] - (y[i] + y[H + i] + y[2 * H + i]) / 3.0f) < 1e-6f);
         assert_true(pooled[H + i] == 0.0f); /* no token, no representation */
     }
-    wb_first_pool_forward(pooled, y, packed, H);
+    wb_first_pool_forward(pooled, wb_fp32(y), packed, H);
     wb_first_pool_backward(dx, dpooled, packed, H);
     assert_true(fabs(dot64(dpooled, pooled, 4 * H) - dot64(dx, y, T * H)) < 1e-3);
     assert_memory_equal(pooled + 2 * H, y + 3 * H, H * sizeof(float));
 
-    wb_embed_forward(y, words, NULL, NULL, &chunk, H);
-    wb_mean_pool_forward(pooled, y, packed, H);
+    wb_embed_forward(wb_fp32(y), words, NULL, NULL, &chunk, H);
+    wb_mean_pool_forward(pooled, wb_fp32(y), packed, H);
     float *bag = zeros(4 * H);
     wb_embedding_bag_forward(bag, words, packed, H);
     expect_close(bag, pooled, 4 * H, 1e-6, "embedding bag");

@@ -1,0 +1,32 @@
+/* The products of linear layers, in fp32 or bf16: through oneDNN where the build has it and the
+ * processor suits it, else (fp32 only) through OpenBLAS. */
+#ifndef WB_PRODUCT_H
+#define WB_PRODUCT_H
+
+#include "gemm.h"
+#include "numbers.h"
+
+/* A matrix as stored, row after row, and whether it enters the product transposed. */
+typedef struct wb_factor {
+    wb_numbers numbers;
+    wb_transpose form;
+} wb_factor;
+
+/* Local. c [m, n] = op(a) [m, k] op(b) [k, n], plus bias [n] in every row where it is not NULL,
+ * plus c where `add`; c is fp32 then. Both factors have one precision; sums are fp32. The bits are
+ * the same for any number of threads. Not to be called from a parallel loop. */
+void wb_product(wb_numbers c, bool add, wb_factor a, wb_factor b, const float *bias, int64_t m,
+                int64_t n, int64_t k);
+
+/* Local. Whether bf16 products run in this build on this processor, and faster than fp32. */
+bool wb_product_has_bf16(void);
+
+/* Local. Floating-point operations a second of one product with op(b) transposed, over about
+ * `seconds`; scratch [m k + n k + m n]. */
+double wb_product_rate(wb_precision precision, int64_t m, int64_t n, int64_t k, double seconds,
+                       float *scratch);
+
+/* Local. What products run on, by precision: "oneDNN 2.6.3, avx512_core_bf16", or BLAS. */
+const char *wb_product_library(wb_precision precision);
+
+#endif
