@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "gemm.h"
 #include "log.h"
+#include "product.h"
 #include "step.h"
 #include "units.h"
 
@@ -23,7 +24,8 @@ const int wb_bench_flag_count = sizeof(wb_bench_flags) / sizeof(wb_bench_flags[0
 /* One pair of measurements, over all ranks. */
 typedef struct sample {
     double seconds;   /* of a step */
-    double rate;      /* floating-point operations a second, products alone */
+    double rate;      /* floating-point operations a second, sgemm alone */
+    double own_rate;  /* likewise, of the products that the step is made of */
     double achieved;  /* likewise, of the step's useful products */
     double performed; /* likewise, with what was encoded twice */
     double tokens;    /* a second */
@@ -35,13 +37,15 @@ static int by_share(const void *a, const void *b) {
     return left < right ? -1 : (left > right ? 1 : 0);
 }
 
-/* The product that dominates: chunk tokens against the widest layer; a plain square for static. */
-static wb_status measure_rate(double *rate, wb_trainer *t, float *scratch) {
+/* The product that dominates: chunk tokens against the widest layer; a plain square for static. By
+ * BLAS, and as the step computes it. */
+static wb_status measure_rates(double rates[2], wb_trainer *t, float *scratch) {
     const wb_encoder_spec *spec = &t->model.folder.spec;
     const int64_t m = 2048, k = spec->hidden;
     const int64_t n = spec->intermediate > 0 ? spec->intermediate : 2048;
-    *rate = wb_gemm_rate(m, n, k, 0.3, scratch);
-    return wb_reduce_sums(t->comm, rate, 1); /* all ranks are busy at once, as in a step */
+    rates[0] = wb_gemm_rate(m, n, k, 0.3, scratch);
+    rates[1] = wb_product_rate(spec->precision, m, n, k, 0.3, scratch);
+    return wb_reduce_sums(t->comm, rates, 2); /* all ranks are busy at once, as in a step */
 }
 
 static wb_status measure(sample *samples, int64_t steps, wb_trainer *t) {
@@ -51,16 +55,17 @@ static wb_status measure(sample *samples, int64_t steps, wb_trainer *t) {
     float *scratch = malloc(wb_float_bytes((2048 + n) * spec->hidden + 2048 * n));
     WB_TRY_ALL(t->comm, scratch ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for two matrices"));
     for (int64_t i = -1; i < steps; i++) {
-        double before, after;
+        double before[2], after[2];
         wb_step_report report;
-        WB_TRY(measure_rate(&before, t, scratch));
+        WB_TRY(measure_rates(before, t, scratch));
         const double began = wb_now();
         WB_TRY(wb_step_run(t, &report));
         const double seconds = wb_now() - began;
-        WB_TRY(measure_rate(&after, t, scratch));
+        WB_TRY(measure_rates(after, t, scratch));
         if (i >= 0) {
             samples[i] = (sample){.seconds = seconds,
-                                  .rate = (before + after) / 2.0,
+                                  .rate = (before[0] + after[0]) / 2.0,
+                                  .own_rate = (before[1] + after[1]) / 2.0,
                                   .achieved = report.flops / seconds,
                                   .performed = (report.flops + report.extra_flops) / seconds,
                                   .tokens = (double)report.tokens / seconds};
@@ -73,12 +78,15 @@ done:
 
 static void print(const sample *s, int64_t steps, const wb_trainer *t) {
     const sample *m = &s[steps / 2];
+    const wb_precision precision = t->model.folder.spec.precision;
     (void)printf("steps        %lld of %lld queries, on %d ranks of %d threads\n", (long long)steps,
                  (long long)t->plan.rule.size, wb_comm_world(t->comm), wb_threads());
     (void)printf("step         %.3f s (median by share)\n", m->seconds);
     (void)printf("pairs/s      %.1f\n", (double)t->plan.rule.size / m->seconds);
     (void)printf("tokens/s     %.0f real tokens, no padding\n", m->tokens);
     (void)printf("matrix rate  %.1f GFLOP/s (sgemm, all ranks at once)\n", m->rate * 1e-9);
+    (void)printf("own rate     %.1f GFLOP/s (%s: %s)\n", m->own_rate * 1e-9,
+                 precision == WB_BF16 ? "bf16" : "fp32", wb_product_library(precision));
     (void)printf("achieved     %.1f GFLOP/s over the whole step, %.1f with recomputation\n",
                  m->achieved * 1e-9, m->performed * 1e-9);
     (void)printf(

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODEL, INPUT, OUTPUT, ROLE, MAX_TOKENS, CHUNK_TOKENS };
+enum { MODEL, INPUT, OUTPUT, ROLE, MAX_TOKENS, CHUNK_TOKENS, PRECISION };
 const wb_flag wb_encode_flags[] = {
     [MODEL] = {"model", WB_FLAG_REQUIRED, "DIR", NULL,
                "model folder (Hugging Face, sentence-transformers, or a run's export/)"},
@@ -25,6 +25,8 @@ const wb_flag wb_encode_flags[] = {
     [MAX_TOKENS] = {"max-tokens", WB_FLAG_OPTIONAL, "N", "0",
                     "longest text in tokens; 0: as the model says"},
     [CHUNK_TOKENS] = {"chunk-tokens", WB_FLAG_OPTIONAL, "N", "4096", "tokens encoded at once"},
+    [PRECISION] = {"precision", WB_FLAG_OPTIONAL, "fp32|bf16|auto", "fp32",
+                   "of activations and products, as model.precision"},
 };
 const int wb_encode_flag_count = sizeof(wb_encode_flags) / sizeof(wb_encode_flags[0]);
 
@@ -162,7 +164,8 @@ done:
 wb_status wb_command_encode(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
     encoding e = {.comm = comm};
-    WB_TRY(wb_model_open_folder(&e.model, arguments->values[MODEL], comm));
+    WB_TRY(wb_model_open_folder(&e.model, arguments->values[MODEL], arguments->values[PRECISION],
+                                comm));
     WB_TRY_ALL(comm, open_input(&e, arguments));
     WB_TRY(encode_rounds(&e));
     if (wb_comm_rank(comm) == 0) {

@@ -5,6 +5,7 @@
 #include "comm.h"
 #include "gemm.h"
 #include "io_library.h"
+#include "product.h"
 #include "units.h"
 
 #include <stdlib.h>
@@ -74,8 +75,10 @@ void wb_machine_print_version(FILE *out) {
                   "built for   " BUILT_FOR ", " __VERSION__ "\n"
                   "MPI         %s\n"
                   "BLAS        %s\n"
+                  "products    fp32: %s; bf16: %s\n"
                   "HDF5        %s\n",
-                  wb_comm_library(), wb_gemm_library(), wb_io_hdf5_version());
+                  wb_comm_library(), wb_gemm_library(), wb_product_library(WB_FP32),
+                  wb_product_library(WB_BF16), wb_io_hdf5_version());
 }
 
 /* The value after "name" and a colon in a file of such lines. */

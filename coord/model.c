@@ -4,6 +4,7 @@
 #include "exchange.h"
 #include "files.h"
 #include "log.h"
+#include "product.h"
 #include "units.h"
 
 #include <math.h>
@@ -82,6 +83,24 @@ done:
     return status;
 }
 
+/* One precision for all ranks, though their processors may differ. */
+static wb_status choose_precision(wb_model *model, const wb_config *config, wb_comm *comm) {
+    wb_status status = WB_OK;
+    wb_encoder_spec *spec = &model->folder.spec;
+    const bool may = strcmp(config->model_precision, "fp32") != 0 && spec->kind == WB_ENCODER_BERT;
+    const bool has = wb_product_has_bf16();
+    double ranks = has ? 1.0 : 0.0;
+    WB_TRY_ALL(comm, !may || has || strcmp(config->model_precision, "auto") == 0
+                         ? WB_OK
+                         : WB_ERROR(WB_ERR_CONFIG,
+                                    "model.precision = bf16, but a processor or build here has no "
+                                    "bf16 products (AVX-512 BF16 or AMX, and oneDNN); try auto"));
+    WB_TRY(wb_reduce_sums(comm, &ranks, 1));
+    spec->precision = may && ranks == (double)wb_comm_world(comm) ? WB_BF16 : WB_FP32;
+done:
+    return status;
+}
+
 static const char log_scale_name[] = "loss.log_scale";
 static const double most_scale = 100.0;
 
@@ -134,25 +153,29 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
     wb_status status = WB_OK;
     *model = (wb_model){0};
     WB_TRY_ALL(comm, read_folder(model, config));
+    WB_TRY(choose_precision(model, config, comm));
     WB_TRY_ALL(comm, build(model, config));
     WB_TRY_ALL(comm, fill_params(model, config, wb_comm_rank(comm)));
     const wb_tensor_table *table = wb_encoder_table(model->encoder);
     if (!model->from_scratch) {
         WB_TRY(wb_broadcast(comm, model->params, (int64_t)wb_float_bytes(table->total)));
     }
+    wb_encoder_convert(model->encoder, model->params);
 done:
     return status;
 }
 
 void wb_model_log(const wb_model *model, const char *role) {
     const wb_tensor_table *table = wb_encoder_table(model->encoder);
-    wb_log(WB_LOG_RUN, "%s: %s encoder, %s parameters in %lld tensors, width %lld%s", role,
+    wb_log(WB_LOG_RUN, "%s: %s encoder, %s parameters in %lld tensors, width %lld%s%s", role,
            model->specials ? "bert" : "static", wb_count_text(table->total).text,
            (long long)table->length, (long long)model->folder.spec.hidden,
+           model->folder.spec.precision == WB_BF16 ? ", bf16" : "",
            model->from_scratch ? ", from scratch" : "");
 }
 
-wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm) {
+wb_status wb_model_open_folder(wb_model *model, const char *path, const char *precision,
+                               wb_comm *comm) {
     wb_status status = WB_OK;
     wb_config config;
     wb_origins *origins = NULL;
@@ -160,6 +183,7 @@ wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm)
     WB_TRY_ALL(comm, wb_options_defaults(&config, &origins));
     WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.path", path, "--model"));
     WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.normalize", "auto", "--model"));
+    WB_TRY_ALL(comm, wb_options_set(&config, origins, "model.precision", precision, "--precision"));
     WB_TRY(wb_model_open(model, &config, comm));
     wb_model_log(model, "model");
 done:

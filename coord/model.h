@@ -32,8 +32,10 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
 /* Local. Says what the model is and what it is for: "model" or "guide". */
 void wb_model_log(const wb_model *model, const char *role);
 
-/* Collective. Opens and logs a folder as it is, without a configuration. */
-wb_status wb_model_open_folder(wb_model *model, const char *path, wb_comm *comm);
+/* Collective. Opens and logs a folder as it is, without a configuration; `precision` is a value of
+ * model.precision. */
+wb_status wb_model_open_folder(wb_model *model, const char *path, const char *precision,
+                               wb_comm *comm);
 
 /* Local. The temperature now: the learned one, or loss.temperature. */
 double wb_model_temperature(const wb_model *model, const wb_config *config);

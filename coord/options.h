@@ -43,6 +43,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "unit-length representations, so that scores are cosines; auto: as the folder says")    \
     REAL(model_dropout, "model.dropout", -1, -1, 0.9, FIXED,                                       \
          "probability of a zero; -1: as config.json says")                                         \
+    CHOICE(model_precision, "model.precision", "fp32", "fp32|bf16|auto", FIXED,                    \
+           "activations and products of a bert encoder; parameters, sums and the loss stay fp32; " \
+           "auto: bf16 where every rank's processor multiplies it faster")                         \
     COUNT(model_width, "model.width", 256, 1, 65536, FIXED,                                        \
           "representation width of a static encoder trained from scratch")                         \
     TEXT(data_train, "data.train", "", FIXED,                                                      \

@@ -243,6 +243,7 @@ static wb_status update(step *s, wb_step_report *report) {
     report->temperature = wb_model_temperature(&t->model, t->config);
     wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, scale, t->done, table);
     wb_model_clamp_temperature(&t->model);
+    wb_encoder_convert(t->model.encoder, t->model.params);
 done:
     return status;
 }

@@ -250,6 +250,7 @@ wb_status wb_trainer_resume(wb_trainer *t, int64_t step) {
     for (int i = 0; i < wb_optimizer_slots(t->optimizer.kind); i++) {
         WB_TRY(wb_broadcast(t->comm, t->state[i], bytes));
     }
+    wb_encoder_convert(t->model.encoder, t->model.params);
 done:
     return status;
 }

@@ -190,16 +190,17 @@ double wb_product_rate(wb_precision precision, int64_t m, int64_t n, int64_t k, 
 
 const char *wb_product_library(wb_precision precision) {
 #ifdef WB_ONEDNN
-    static char text[64];
+    static char texts[2][64]; /* one may be asked for while the other is printed */
     const bool is_wide = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) ==
                          dnnl_cpu_isa_avx512_core_amx;
     if (precision == WB_BF16 ? wb_product_has_bf16() : suits_fp32()) {
         const dnnl_version_t *const version = dnnl_version();
-        (void)snprintf(text, sizeof(text), "oneDNN %d.%d.%d, %s", version->major, version->minor,
-                       version->patch,
+        char *const text = texts[precision == WB_BF16];
+        (void)snprintf(text, sizeof(texts[0]), "oneDNN %d.%d.%d, %s", version->major,
+                       version->minor, version->patch,
                        precision == WB_FP32 ? "AVX-512" : (is_wide ? "AMX" : "AVX-512 BF16"));
         return text;
     }
 #endif
-    return precision == WB_BF16 ? "none: this build or processor lacks it" : "BLAS";
+    return precision == WB_BF16 ? "none, in this build or on this processor" : "BLAS";
 }

@@ -1,6 +1,7 @@
 /* The same bits for any number of ranks: a run of the first k ranks against a run of all. */
 #include "chunk_plan.h"
 #include "hash.h"
+#include "product.h"
 #include "step.h"
 #include "tiny_run.h"
 
@@ -74,6 +75,16 @@ static void ten_steps_with_dropout_give_the_same_bits_on_any_number_of_ranks(voi
     check((const char *[]){"batch.size=13", "memory.chunk_tokens=30", "optimizer.lr=1e-3"}, 3);
 }
 
+static void bf16_gives_the_same_bits_on_any_number_of_ranks(void **state) {
+    (void)state;
+    if (!wb_product_has_bf16()) {
+        skip();
+    }
+    check((const char *[]){"batch.size=13", "memory.chunk_tokens=30", "optimizer.lr=1e-3",
+                           "model.precision=bf16"},
+          4);
+}
+
 static void terms_of_the_loss_give_the_same_bits_on_any_number_of_ranks(void **state) {
     (void)state;
     check((const char *[]){"data.split=many", "batch.size=40", "optimizer.lr=1e-3"}, 3);
@@ -132,6 +143,7 @@ int main(int argc, char **argv) {
     expect_ok(wb_io_init());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_steps_with_dropout_give_the_same_bits_on_any_number_of_ranks),
+        cmocka_unit_test(bf16_gives_the_same_bits_on_any_number_of_ranks),
         cmocka_unit_test(terms_of_the_loss_give_the_same_bits_on_any_number_of_ranks),
         cmocka_unit_test(windows_give_the_bits_of_a_gather_on_any_number_of_ranks),
         cmocka_unit_test(planned_batches_give_the_same_bits_on_any_number_of_ranks),

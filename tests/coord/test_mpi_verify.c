@@ -2,6 +2,7 @@
  */
 #include "commands.h"
 #include "log.h"
+#include "product.h"
 #include "tiny_run.h"
 
 static wb_comm *comm;
@@ -29,6 +30,18 @@ static void every_check_holds_with_the_plain_loss(void **state) {
     (void)state;
     const tiny_run run = tiny_make(comm, "verify");
     expect_ok(verify(&run, "12", (const char *[]){"memory.chunk_tokens=60"}, 1));
+}
+
+static void every_check_holds_in_bf16(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "verify-bf16");
+    if (wb_product_has_bf16()) {
+        expect_ok(verify(&run, "12",
+                         (const char *[]){"memory.chunk_tokens=60", "model.precision=bf16"}, 2));
+    } else {
+        expect_error(verify(&run, "12", (const char *[]){"model.precision=bf16"}, 1), WB_ERR_CONFIG,
+                     "no bf16 products");
+    }
 }
 
 static void every_check_holds_with_other_terms_optimizer_and_mode(void **state) {
@@ -65,6 +78,7 @@ int main(int argc, char **argv) {
     expect_ok(wb_io_init());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_check_holds_with_the_plain_loss),
+        cmocka_unit_test(every_check_holds_in_bf16),
         cmocka_unit_test(every_check_holds_with_other_terms_optimizer_and_mode),
         cmocka_unit_test(every_check_holds_with_windows_a_guide_and_planned_batches),
         cmocka_unit_test(a_missing_model_is_one_error_of_all_ranks),

@@ -2,6 +2,7 @@
  * tests/reference/make_encoder.py. */
 #include "encoder.h"
 #include "infonce.h"
+#include "product.h"
 #include "reference64.h"
 #include "testing.h"
 
@@ -156,6 +157,41 @@ static void representations_loss_and_gradient_equal_pytorch(void **state) {
     }
 }
 
+/* About a dozen numbers of a layer are rounded to bf16, by up to 2^-9 of themselves on average. */
+static void bf16_is_close_to_pytorch_in_double_and_chunks_close_to_each_other(void **state) {
+    (void)state;
+    if (!wb_product_has_bf16()) {
+        skip();
+    }
+    tiny t = open_tiny(WB_POOLING_MEAN, true);
+    t.spec.precision = WB_BF16;
+    wb_encoder_destroy(t.encoder);
+    expect_ok(wb_encoder_create(&t.encoder, &t.spec));
+    wb_encoder_convert(t.encoder, t.params);
+    int64_t count = 0;
+    float *wanted = fixture_array(fixture, "mean.unit.reps", &count);
+    float *reps = malloc((size_t)count * sizeof(*reps));
+    expect_ok(wb_encoder_forward(t.encoder, reps, NULL, t.params, &t.packed, t.examples,
+                                 &evaluation, t.arena));
+    expect_relative(reps, wanted, count, 1e-2, "representations");
+    assert_true(relative_error(reps, wanted, count) > 1e-5); /* it is bf16 */
+    free(wanted);
+    free(reps);
+    wanted = fixture_array(fixture, "mean.unit.grads", &count);
+    double loss, loss_whole;
+    float *whole = cached_gradient(&t, &evaluation, t.n, &loss_whole);
+    expect_relative(whole, wanted, count, 5e-2, "gradient");
+    for (int64_t chunk = 1; chunk < t.n; chunk += 3) {
+        /* a sum in another order may be rounded to the neighbour */
+        float *grads = cached_gradient(&t, &evaluation, chunk, &loss);
+        expect_relative(grads, whole, count, 1e-3, "gradient in chunks");
+        free(grads);
+    }
+    free(whole);
+    free(wanted);
+    close_tiny(&t);
+}
+
 static void dropout_is_replayed_whatever_the_chunks(void **state) {
     (void)state;
     tiny t = open_tiny(WB_POOLING_MEAN, true);
@@ -279,6 +315,7 @@ static void the_reference_in_double_draws_the_same_masks_and_follows_a_direction
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(representations_loss_and_gradient_equal_pytorch),
+        cmocka_unit_test(bf16_is_close_to_pytorch_in_double_and_chunks_close_to_each_other),
         cmocka_unit_test(dropout_is_replayed_whatever_the_chunks),
         cmocka_unit_test(gradient_with_dropout_equals_central_difference),
         cmocka_unit_test(the_reference_in_double_equals_pytorch),

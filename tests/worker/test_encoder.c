@@ -1,6 +1,7 @@
 /* What all encoders promise: memory said beforehand, first values, refusals; and the static one,
  * against its plain form. */
 #include "encoder.h"
+#include "product.h"
 #include "reference64.h"
 #include "rng.h"
 #include "testing.h"
@@ -111,8 +112,10 @@ static void memory_is_what_was_said(void **state) {
     (void)state;
     static const int64_t lengths[][4] = {
         {1, 1, 1, 1}, {64, 1, 13, 2}, {0, 5, 0, 0}, {64, 64, 64, 64}};
-    const wb_encoder_spec *const specs[] = {&small_bert, &small_static};
-    for (int k = 0; k < 2; k++) {
+    wb_encoder_spec narrow_bert = small_bert;
+    narrow_bert.precision = WB_BF16;
+    const wb_encoder_spec *const specs[] = {&small_bert, &small_static, &narrow_bert};
+    for (int k = 0; k < (wb_product_has_bf16() ? 3 : 2); k++) {
         for (int i = 0; i < 4; i++) {
             for (int64_t n = 1; n <= 4; n += 3) {
                 subject s = make(specs[k], lengths[i], n);
