@@ -1,5 +1,4 @@
 /* widebatch train: a run from its configuration to its export, or what is left of it. */
-#include "checkpoint.h"
 #include "commands.h"
 #include "config_file.h"
 #include "exchange.h"
@@ -10,6 +9,7 @@
 #include "retrieval.h"
 #include "run_folder.h"
 #include "run_life.h"
+#include "saver.h"
 #include "skipped.h"
 #include "step.h"
 #include "units.h"
@@ -19,13 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SET, DRY_RUN, PRINT_CONFIG };
+enum { SET, DRY_RUN, PRINT_CONFIG, ALLOW_CHANGE };
 const wb_flag wb_train_flags[] = {
     [SET] = {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "set a key; wins over the file"},
     [DRY_RUN] = {"dry-run", WB_FLAG_SWITCH, NULL, NULL,
                  "check everything, print the plan, train nothing"},
     [PRINT_CONFIG] = {"print-config", WB_FLAG_SWITCH, NULL, NULL,
                       "print the effective configuration with the origin of each value"},
+    [ALLOW_CHANGE] = {"allow-change", WB_FLAG_OPTIONAL, "KEYS", NULL,
+                      "go on with other values of these keys than the run began with, as "
+                      "optimizer.lr,loss.margin"},
 };
 const int wb_train_flag_count = sizeof(wb_train_flags) / sizeof(wb_train_flags[0]);
 
@@ -44,10 +47,12 @@ void wb_train_help(FILE *out) {
 typedef struct run {
     wb_config config;
     wb_origins *origins;
+    const char *allowed; /* keys that may have changed, or NULL */
     wb_comm *comm;
     wb_trainer trainer;
     wb_run_folder *folder;   /* rank 0 */
     wb_metrics_log *metrics; /* rank 0 */
+    wb_saver *saver;         /* rank 0 */
     wb_run_life life;
     wb_watchdog *watchdog;
     int64_t nonfinite; /* steps skipped in a row */
@@ -83,7 +88,7 @@ static wb_status check_same_run(const run *r) {
     WB_TRY(wb_path_join(path, r->config.run_dir, "config.yaml"));
     if (wb_path_is_file(path)) {
         WB_TRY(wb_config_read(&before, &origins, path, NULL, 0));
-        WB_TRY(wb_options_check_continues(&before, &r->config, path));
+        WB_TRY(wb_options_check_continues(&before, &r->config, path, r->allowed));
     }
 done:
     wb_origins_destroy(origins);
@@ -111,16 +116,6 @@ done:
 /* ---- Checkpoints
  * -------------------------------------------------------------------------------------------- */
 
-static wb_status write_checkpoint(run *r) {
-    wb_status status = WB_OK;
-    const wb_checkpoint state = wb_trainer_checkpoint(&r->trainer);
-    WB_TRY(wb_run_folder_beat(r->folder));
-    WB_TRY(wb_checkpoint_write(r->config.run_dir, &state));
-    WB_TRY(wb_checkpoint_prune(r->config.run_dir, r->config.checkpoint_keep));
-done:
-    return status;
-}
-
 static wb_status compare_ranks(run *r) {
     wb_status status = WB_OK;
     wb_timetable_enter(&r->trainer.time, WB_PHASE_COMPARE);
@@ -130,15 +125,29 @@ done:
     return status;
 }
 
+static wb_status begin_to_save(run *r) {
+    const wb_checkpoint state = wb_trainer_checkpoint(&r->trainer);
+    return wb_saver_begin(r->saver, &state);
+}
+
+/* Begins a checkpoint of what all ranks agree on; it is written beside the next steps. */
 static wb_status save(run *r) {
     wb_status status = WB_OK;
-    const double began = wb_now();
     WB_TRY(compare_ranks(r));
     wb_timetable_enter(&r->trainer.time, WB_PHASE_CHECKPOINT);
-    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_checkpoint(r) : WB_OK);
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? begin_to_save(r) : WB_OK);
     wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
-    wb_run_life_saved(&r->life, wb_now() - began);
     r->saved = r->trainer.done;
+done:
+    return status;
+}
+
+/* Where nothing follows that the checkpoint could be written beside. */
+static wb_status wait_until_saved(run *r) {
+    wb_status status = WB_OK;
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_CHECKPOINT);
+    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? wb_saver_wait(r->saver) : WB_OK);
+    wb_timetable_enter(&r->trainer.time, WB_PHASE_OTHER);
 done:
     return status;
 }
@@ -154,6 +163,12 @@ static wb_status read_checkpoint(run *r, int64_t *step) {
         wb_log(WB_LOG_RUN, "NOTE: checkpoints passed over:\n%s", rejected);
     }
     *step = found ? state.step : 0;
+    if (found && state.total_steps != r->trainer.optimizer.total_steps) {
+        wb_log(WB_LOG_RUN,
+               "NOTE: %lld steps instead of %lld: from here on the learning rate is that of a run "
+               "of so many",
+               (long long)r->trainer.optimizer.total_steps, (long long)state.total_steps);
+    }
 done:
     return status;
 }
@@ -275,6 +290,7 @@ static wb_status stop_if_agreed(run *r) {
     if (t->done > r->saved) {
         WB_TRY(save(r));
     }
+    WB_TRY(wait_until_saved(r));
     WB_TRY(wb_run_life_stopped(&r->life, t->done, t->optimizer.total_steps));
 done:
     return status;
@@ -309,6 +325,18 @@ done:
     return status;
 }
 
+/* Rank 0 writes the step's line, and hears how the checkpoint that is being written fares. */
+static wb_status look_after_files(run *r, const wb_step_report *report, double seconds) {
+    wb_status status = WB_OK;
+    if (wb_comm_rank(r->comm) == 0) {
+        WB_TRY(log_metrics(r, report, seconds));
+        WB_TRY(wb_saver_poll(r->saver));
+        wb_run_life_saved(&r->life, wb_saver_longest(r->saver));
+    }
+done:
+    return status;
+}
+
 /* A step and its line in the metrics; the ranks then agree whether to go on. */
 static wb_status train_step(run *r, wb_step_report *report) {
     wb_status status = WB_OK;
@@ -327,8 +355,7 @@ static wb_status train_step(run *r, wb_step_report *report) {
     const double seconds = wb_now() - began;
     wb_run_life_stepped(&r->life, seconds);
     wb_watchdog_step(r->watchdog, t->done, seconds);
-    WB_TRY(wb_run_life_agree(&r->life,
-                             wb_comm_rank(r->comm) == 0 ? log_metrics(r, report, seconds) : WB_OK));
+    WB_TRY(wb_run_life_agree(&r->life, look_after_files(r, report, seconds)));
 done:
     return status;
 }
@@ -350,6 +377,7 @@ static wb_status train_steps(run *r) {
         }
         WB_TRY(stop_if_agreed(r));
     }
+    WB_TRY(wait_until_saved(r));
 done:
     wb_watchdog_stop(r->watchdog);
     return status;
@@ -364,12 +392,14 @@ static wb_status start_life(run *r) {
                              save_seconds, r->comm);
 }
 
-static wb_status open_metrics(run *r) {
+static wb_status open_outputs(run *r) {
     wb_status status = WB_OK;
     char path[WB_PATH];
     WB_TRY(wb_path_join(path, r->config.run_dir, "metrics.jsonl"));
     WB_TRY(wb_metrics_log_open(&r->metrics, path, r->trainer.done));
     WB_TRY(write_config(r));
+    const wb_checkpoint form = wb_trainer_checkpoint(&r->trainer);
+    WB_TRY(wb_saver_create(&r->saver, r->folder, &r->config, &form));
 done:
     return status;
 }
@@ -425,7 +455,7 @@ static wb_status run_all(run *r) {
         goto done;
     }
     WB_TRY(wb_trainer_log_plan(t));
-    WB_TRY_ALL(r->comm, speaks ? open_metrics(r) : WB_OK);
+    WB_TRY_ALL(r->comm, speaks ? open_outputs(r) : WB_OK);
     WB_TRY_ALL(r->comm, start_life(r));
     WB_TRY(stop_if_asked(r));
     if (r->config.data_eval[0] != '\0' && t->done == 0) {
@@ -451,7 +481,7 @@ done:
 
 wb_status wb_command_train(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
-    run r = {.comm = comm, .began = wb_now()};
+    run r = {.comm = comm, .began = wb_now(), .allowed = arguments->values[ALLOW_CHANGE]};
     WB_TRY_ALL(comm, wb_config_read(&r.config, &r.origins, arguments->positional,
                                     arguments->repeated, arguments->repeats));
     if (arguments->values[PRINT_CONFIG]) {
@@ -464,6 +494,7 @@ wb_status wb_command_train(const wb_arguments *arguments, wb_comm *comm) {
         WB_TRY(run_all(&r));
     }
 done:
+    wb_saver_destroy(r.saver);
     if (r.metrics) {
         const wb_status closed = wb_metrics_log_close(r.metrics);
         status = status == WB_OK ? closed : status;

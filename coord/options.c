@@ -12,7 +12,7 @@
 #include <string.h>
 
 typedef enum option_kind { TEXT, CHOICE, COUNT, REAL, SIZE, TIME } option_kind;
-typedef enum option_change { FIXED, FREE } option_change;
+typedef enum option_change { FIXED, ASKED, FREE } option_change;
 
 typedef struct option {
     option_kind kind;
@@ -329,20 +329,57 @@ void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *
     }
 }
 
-wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
-                                     const char *where) {
-    char old[WB_OPTION_TEXT], new[WB_OPTION_TEXT];
-    for (int i = 0; i < OPTIONS; i++) {
-        print_value(before, &table[i], old, sizeof(old));
-        print_value(now, &table[i], new, sizeof(new));
-        if (table[i].change == FIXED && strcmp(old, new) != 0) {
-            return WB_ERROR(WB_ERR_CONFIG,
-                            "%s: the run began with %s = %.200s, now it is %.200s; continue with "
-                            "the old value or choose another run.dir",
-                            where, table[i].key, old, new);
+/* Whether `key` is in a list of keys with commas between them. */
+static bool is_in_list(const char *list, const char *key) {
+    const size_t length = strlen(key);
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',' ? 1 : 0;
+        if (strncmp(at, key, length) == 0 && (at[length] == ',' || at[length] == '\0')) {
+            return true;
         }
     }
+    return false;
+}
+
+/* Every key of the list exists and may change. */
+static wb_status check_allowed(const char *list) {
+    char key[64];
+    for (const char *at = list; at && *at; at += strspn(at, ",")) {
+        const size_t length = strcspn(at, ",");
+        (void)snprintf(key, sizeof(key), "%.*s", (int)length, at);
+        const option *row = find_option(key);
+        if (!row || row->change == FIXED) {
+            return WB_ERROR(WB_ERR_CONFIG, "--allow-change: %s %s", key,
+                            row ? "cannot change within a run" : "is no key");
+        }
+        at += length;
+    }
     return WB_OK;
+}
+
+wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
+                                     const char *where, const char *allowed) {
+    wb_status status = WB_OK;
+    char old[WB_OPTION_TEXT], new[WB_OPTION_TEXT];
+    WB_TRY(check_allowed(allowed));
+    for (int i = 0; i < OPTIONS; i++) {
+        const option *row = &table[i];
+        print_value(before, row, old, sizeof(old));
+        print_value(now, row, new, sizeof(new));
+        if (row->change == FREE || strcmp(old, new) == 0) {
+            continue;
+        }
+        WB_CHECK(row->change == ASKED, WB_ERR_CONFIG,
+                 "%s: the run began with %s = %.200s, now it is %.200s; continue with the old "
+                 "value or choose another run.dir",
+                 where, row->key, old, new);
+        WB_CHECK(is_in_list(allowed, row->key), WB_ERR_CONFIG,
+                 "%s: the run began with %s = %.200s, now it is %.200s; continue with the old "
+                 "value, or say --allow-change %s",
+                 where, row->key, old, new, row->key);
+    }
+done:
+    return status;
 }
 
 uint64_t wb_options_fixed_hash(const wb_config *config) {

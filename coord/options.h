@@ -7,7 +7,8 @@
  *   TEXT, PATH, CHOICE   strings; `most` of a CHOICE is its list "a|b|c"
  *   COUNT, REAL, SIZE    integer, number, bytes ("512M"); inclusive range
  *   TIME                 seconds ("90", "1h30m")
- *   changes              whether a run may be continued with another value: FIXED or FREE
+ *   changes              whether a run may be continued with another value: FREE; ASKED: if the
+ *                        user says so (--allow-change); FIXED: never
  */
 #ifndef WB_OPTIONS_H
 #define WB_OPTIONS_H
@@ -41,7 +42,7 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "auto: as the folder says, else mean")                                                  \
     CHOICE(model_normalize, "model.normalize", "true", "auto|true|false", FIXED,                   \
            "unit-length representations, so that scores are cosines; auto: as the folder says")    \
-    REAL(model_dropout, "model.dropout", -1, -1, 0.9, FIXED,                                       \
+    REAL(model_dropout, "model.dropout", -1, -1, 0.9, ASKED,                                       \
          "probability of a zero; -1: as config.json says")                                         \
     CHOICE(model_precision, "model.precision", "fp32", "fp32|bf16|auto", FIXED,                    \
            "activations and products of a bert encoder; parameters, sums and the loss stay fp32; " \
@@ -73,11 +74,11 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "smaller one")                                                                          \
     CHOICE(batch_no_duplicates, "batch.no_duplicates", "false", "false|true", FIXED,               \
            "no text stands twice among the queries and positives of a batch, over all ranks")      \
-    REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, FIXED,                              \
+    REAL(loss_temperature, "loss.temperature", 0.05, 1e-6, 10, ASKED,                              \
          "scores are divided by it (sentence-transformers' scale 20 is 0.05)")                     \
     CHOICE(loss_learn_temperature, "loss.learn_temperature", "false", "false|true", FIXED,         \
            "train log(1 / temperature) with the model; 1 / temperature stays at 100 or below")     \
-    REAL(loss_margin, "loss.margin", 0, 0, 1e6, FIXED,                                             \
+    REAL(loss_margin, "loss.margin", 0, 0, 1e6, ASKED,                                             \
          "taken from a positive's similarity before the temperature")                              \
     CHOICE(loss_symmetric, "loss.symmetric", "false", "false|true", FIXED,                         \
            "the mean of two softmaxes: query over passages, and its positive over queries")        \
@@ -90,10 +91,10 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     CHOICE(loss_positives, "loss.positives", "one", "one|all", FIXED,                              \
            "a query's other known positives in the batch: left out (unless duplicates are kept), " \
            "or positives too: the mean over all of them of -log softmax")                          \
-    CHOICE(loss_filter, "loss.filter", "none", "none|absolute|relative", FIXED,                    \
+    CHOICE(loss_filter, "loss.filter", "none", "none|absolute|relative", ASKED,                    \
            "leave out candidates more similar than the positive less loss.filter_margin, which "   \
            "is taken as it is or times the positive's similarity")                                 \
-    REAL(loss_filter_margin, "loss.filter_margin", 0, 0, 1e6, FIXED, "margin of loss.filter")      \
+    REAL(loss_filter_margin, "loss.filter_margin", 0, 0, 1e6, ASKED, "margin of loss.filter")      \
     TEXT(loss_filter_model, "loss.filter_model", "", FIXED,                                        \
          "folder of a guide model whose cosines the filter compares; empty: the model's own "      \
          "scores")                                                                                 \
@@ -102,19 +103,19 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     TEXT(loss_width_weights, "loss.width_weights", "", FIXED,                                      \
          "what the loss at each of them counts, as 1,1,0.5; empty: 1 each")                        \
     CHOICE(optimizer_name, "optimizer.name", "adamw", "adamw|sgd", FIXED, "update rule")           \
-    REAL(optimizer_lr, "optimizer.lr", 2e-5, 0, 100, FIXED, "peak learning rate")                  \
-    REAL(optimizer_weight_decay, "optimizer.weight_decay", 0.01, 0, 10, FIXED,                     \
+    REAL(optimizer_lr, "optimizer.lr", 2e-5, 0, 100, ASKED, "peak learning rate")                  \
+    REAL(optimizer_weight_decay, "optimizer.weight_decay", 0.01, 0, 10, ASKED,                     \
          "decoupled; not on biases and layer norms")                                               \
-    REAL(optimizer_clip, "optimizer.clip", 1, 0, 1e30, FIXED,                                      \
+    REAL(optimizer_clip, "optimizer.clip", 1, 0, 1e30, ASKED,                                      \
          "largest global gradient norm; 0: no clipping")                                           \
-    REAL(optimizer_warmup, "optimizer.warmup", 0.1, 0, 1e9, FIXED,                                 \
+    REAL(optimizer_warmup, "optimizer.warmup", 0.1, 0, 1e9, ASKED,                                 \
          "below 1: share of the steps; from 1 on: steps")                                          \
-    CHOICE(optimizer_schedule, "optimizer.schedule", "linear", "linear|cosine|constant", FIXED,    \
+    CHOICE(optimizer_schedule, "optimizer.schedule", "linear", "linear|cosine|constant", ASKED,    \
            "learning rate after the warm-up")                                                      \
-    CHOICE(reduce_mode, "reduce.mode", "auto", "auto|ordered|fast", FIXED,                         \
+    CHOICE(reduce_mode, "reduce.mode", "auto", "auto|ordered|fast", ASKED,                         \
            "ordered: gradients are added in a fixed tree, the same bits for any number of ranks; " \
            "auto: ordered for bert, fast for static, whose steps are too short for it")            \
-    COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, FIXED,                                        \
+    COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, ASKED,                                        \
           "parts of the batch that the tree begins with, and the most ranks with the same bits")   \
     SIZE(memory_gather, "memory.gather", "512M", FREE,                                             \
          "memory of one rank for all ranks' representations; if they need more they pass by in "   \
@@ -125,6 +126,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
           "tokens encoded at once")                                                                \
     COUNT(checkpoint_every, "checkpoint.every", 200, 0, INT32_MAX, FREE,                           \
           "steps between checkpoints; 0: only at the end")                                         \
+    COUNT(checkpoint_full_every, "checkpoint.full_every", 10, 1, 1000000, FREE,                    \
+          "every so many checkpoints one holds all tensors, the others those that changed; 1: "    \
+          "all do")                                                                                \
     COUNT(checkpoint_keep, "checkpoint.keep", 2, 2, 1000000, FREE, "newest checkpoints kept")
 
 typedef struct wb_config {
@@ -164,11 +168,12 @@ wb_status wb_options_assign(wb_config *config, wb_origins *origins, const char *
  * instead where `origins` is NULL, as the reference. */
 void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *out);
 
-/* Local. Checks that a run begun under `before` may be continued under `now`: all FIXED values are
- * equal. Error: WB_ERR_CONFIG naming the first key that differs, both values and `where` the first
- * stands. */
+/* Local. Checks that a run begun under `before` may be continued under `now`: all values are equal
+ * but FREE ones, and ASKED ones whose keys are in `allowed`, a list as "optimizer.lr,loss.margin",
+ * or NULL. Error: WB_ERR_CONFIG naming the first key that differs, both values and `where` the
+ * first stands; or the key in `allowed` that must not change. */
 wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
-                                     const char *where);
+                                     const char *where, const char *allowed);
 
 /* Local. A hash of all FIXED values: a run is continued only where it is the same. */
 uint64_t wb_options_fixed_hash(const wb_config *config);

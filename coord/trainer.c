@@ -180,10 +180,12 @@ static wb_status reserve(wb_trainer *t) {
     }
     const size_t step = step_bytes(t);
     WB_TRY(wb_arena_create(&t->step_arena, "step", step));
+    /* a checkpoint: a copy of the state, and its file in memory */
+    const size_t save = wb_comm_rank(t->comm) == 0 ? 2 * (size_t)(1 + arrays) * one : 0;
     const size_t budget = t->config->memory_budget > 0
                               ? t->config->memory_budget
                               : wb_memory_budget(wb_comm_local_world(t->comm),
-                                                 (size_t)(2 + arrays) * one + sums + step);
+                                                 (size_t)(2 + arrays) * one + sums + step + save);
     WB_TRY(wb_arena_create(&t->chunk_arena, "chunk", budget));
 done:
     return status;

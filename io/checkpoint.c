@@ -1,11 +1,10 @@
-/* Checkpoints: manifests, publishing a generation, finding the newest good one. */
+/* Checkpoints: finding the newest good generation, and keeping enough of them. */
 #include "checkpoint.h"
 
+#include "checkpoint_manifest.h"
 #include "checkpoint_state.h"
 #include "files.h"
 #include "hash.h"
-#include "json.h"
-#include "units.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,247 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum {
-    FORMAT = 1,               /* of manifest and state.h5 */
-    MANIFEST_MOST = 16 << 20, /* bytes */
-    BLOCK = 1 << 20,          /* bytes hashed at once */
-    SPACE_RESERVE = 16 << 20, /* bytes to leave free for logs and metrics */
-};
-
-static const char STATE_NAME[] = "state.h5";
-static const char MANIFEST_NAME[] = "manifest.json";
-
-/* What manifest.json says. */
-typedef struct manifest {
-    wb_checkpoint facts; /* the numbers only */
-    int64_t bytes;       /* of state.h5 */
-    uint64_t sum;        /* XXH3 of state.h5 */
-    int64_t tensors, total;
-} manifest;
-
-static json_t *hex(uint64_t value) {
-    char text[32];
-    (void)snprintf(text, sizeof(text), "%016" PRIx64, value);
-    return json_string(text);
-}
-
-/* The sum of a manifest: of its members in order of their names, without blanks, but for "sum". */
-static wb_status sum_manifest(const json_t *root, uint64_t *sum) {
-    wb_status status = WB_OK;
-    char *text = NULL;
-    json_t *rest = json_copy((json_t *)root);
-    WB_CHECK(rest, WB_ERR_MEMORY, "no memory for a manifest");
-    (void)json_object_del(rest, "sum");
-    text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS);
-    WB_CHECK(text, WB_ERR_MEMORY, "no memory for a manifest");
-    *sum = wb_hash(text, strlen(text));
-done:
-    free(text);
-    json_decref(rest);
-    return status;
-}
-
-/* Names and shapes, for people: reading a checkpoint asks for the tensors of the model. */
-static json_t *list_tensors(const wb_tensor_table *table) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < table->length; i++) {
-        const wb_tensor *tensor = &table->tensors[i];
-        json_t *shape = json_pack("[I]", (json_int_t)tensor->shape[0]);
-        if (tensor->rank == 2) {
-            (void)json_array_append_new(shape, json_integer(tensor->shape[1]));
-        }
-        (void)json_array_append_new(
-            list, json_pack("{s: s, s: o}", "name", tensor->name, "shape", shape));
-    }
-    return list;
-}
-
-static wb_status build_manifest(json_t **root, const wb_checkpoint *state,
-                                const wb_state_image *written) {
-    wb_status status = WB_OK;
-    uint64_t sum = 0;
-    json_t *slots = json_array();
-    json_t *tensors = list_tensors(state->table);
-    for (int64_t i = 0; i < state->slots; i++) {
-        (void)json_array_append_new(slots, json_string(state->slot_names[i]));
-    }
-    const bool listed = (int64_t)json_array_size(slots) == state->slots &&
-                        (int64_t)json_array_size(tensors) == state->table->length;
-    *root = json_pack("{s: i, s: s, s: I, s: I, s: b, s: I, s: o, s: o, s: I, s: o, s: o, s: [{s: "
-                      "s, s: I, s: o}]}",
-                      "format", FORMAT, "writer", "widebatch " WB_VERSION, "step",
-                      (json_int_t)state->step, "total_steps", (json_int_t)state->total_steps,
-                      "finished", state->finished, "rows", (json_int_t)state->rows, "seed",
-                      hex(state->seed), "config_hash", hex(state->config_hash), "parameters",
-                      (json_int_t)state->table->total, "slots", slots, "tensors", tensors, "files",
-                      "name", STATE_NAME, "bytes", (json_int_t)written->size, "xxh3",
-                      hex(wb_hash(written->bytes, written->size)));
-    WB_CHECK(*root && listed, WB_ERR_MEMORY, "no memory for a manifest");
-    WB_TRY(sum_manifest(*root, &sum));
-    WB_CHECK(json_object_set_new(*root, "sum", hex(sum)) == 0, WB_ERR_MEMORY,
-             "no memory for a manifest");
-done:
-    return status;
-}
-
-static wb_status write_manifest(const char *folder, const wb_checkpoint *state,
-                                const wb_state_image *written) {
-    wb_status status = WB_OK;
-    char path[WB_PATH];
-    json_t *root = NULL;
-    WB_TRY(wb_path_join(path, folder, "%s", MANIFEST_NAME));
-    WB_TRY(build_manifest(&root, state, written));
-    WB_TRY(wb_json_write(root, path));
-done:
-    json_decref(root);
-    return status;
-}
-
-static wb_status get_hex(const json_t *object, const char *key, const char *where,
-                         uint64_t *value) {
-    const char *text = NULL;
-    const wb_status status = wb_json_string(object, key, true, where, &text);
-    if (status != WB_OK) {
-        return status;
-    }
-    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
-        return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" must be 16 hexadecimal digits", where, key);
-    }
-    *value = strtoull(text, NULL, 16);
-    return WB_OK;
-}
-
-static wb_status parse_manifest(manifest *found, const json_t *root, const char *where) {
-    wb_status status = WB_OK;
-    wb_checkpoint *facts = &found->facts;
-    int64_t format = 0;
-    const char *name = NULL;
-    const json_t *file = json_array_get(json_object_get(root, "files"), 0);
-    WB_TRY(wb_json_integer(root, "format", true, FORMAT, FORMAT, where, &format));
-    WB_TRY(wb_json_integer(root, "step", true, 0, INT64_MAX, where, &facts->step));
-    WB_TRY(wb_json_integer(root, "total_steps", true, 0, INT64_MAX, where, &facts->total_steps));
-    WB_TRY(wb_json_bool(root, "finished", true, where, &facts->finished));
-    WB_TRY(wb_json_integer(root, "rows", true, 0, INT64_MAX, where, &facts->rows));
-    WB_TRY(get_hex(root, "seed", where, &facts->seed));
-    WB_TRY(get_hex(root, "config_hash", where, &facts->config_hash));
-    found->tensors = (int64_t)json_array_size(json_object_get(root, "tensors"));
-    WB_TRY(wb_json_integer(root, "parameters", true, 0, INT64_MAX, where, &found->total));
-    WB_TRY(wb_json_string(file, "name", true, where, &name));
-    WB_CHECK(strcmp(name, STATE_NAME) == 0, WB_ERR_INPUT, "%s: file %.60s is not known", where,
-             name);
-    WB_TRY(wb_json_integer(file, "bytes", true, 1, INT64_MAX, where, &found->bytes));
-    WB_TRY(get_hex(file, "xxh3", where, &found->sum));
-done:
-    return status;
-}
-
-/* The step in the name of a generation, or -1 for any other name. */
-static int64_t step_of(const char *name) {
-    char again[64];
-    int64_t step = -1;
-    if (sscanf(name, "step-%" SCNd64, &step) != 1 || step < 0) {
-        return -1;
-    }
-    (void)snprintf(again, sizeof(again), "step-%" PRId64, step);
-    return strcmp(again, name) == 0 ? step : -1;
-}
-
-static wb_status read_manifest(manifest *found, const char *folder) {
-    wb_status status = WB_OK;
-    char path[WB_PATH];
-    json_t *root = NULL;
-    const char *slash = strrchr(folder, '/');
-    const int64_t step = step_of(slash ? slash + 1 : folder);
-    uint64_t claimed = 0;
-    uint64_t sum = 0;
-    memset(found, 0, sizeof(*found));
-    WB_TRY(wb_path_join(path, folder, "%s", MANIFEST_NAME));
-    WB_TRY(wb_json_read(&root, path, MANIFEST_MOST));
-    WB_TRY(get_hex(root, "sum", path, &claimed));
-    WB_TRY(sum_manifest(root, &sum));
-    WB_CHECK(sum == claimed, WB_ERR_INPUT, "%s: damaged or edited: its sum does not fit", path);
-    WB_TRY(parse_manifest(found, root, path));
-    WB_CHECK(step < 0 || step == found->facts.step, WB_ERR_INPUT,
-             "%s: is of step %lld, its folder is named step-%lld", path,
-             (long long)found->facts.step, (long long)step);
-done:
-    json_decref(root);
-    return status;
-}
-
-static wb_status check_space(const char *folder, size_t needed) {
-    struct statvfs info;
-    if (statvfs(folder, &info) != 0) {
-        return WB_ERROR(WB_ERR_DISK, "%s: cannot ask for free space: %s", folder, strerror(errno));
-    }
-    const uint64_t unit = info.f_frsize;
-    const uint64_t available = (uint64_t)info.f_bavail * unit;
-    const uint64_t total = (uint64_t)info.f_blocks * unit;
-    const uint64_t reserve = total / 16 < SPACE_RESERVE ? total / 16 : SPACE_RESERVE;
-    if (available < needed + reserve) {
-        return WB_ERROR(WB_ERR_DISK,
-                        "%s: %s free; a checkpoint takes %s and %s are left for logs: free some "
-                        "space and start the same command again",
-                        folder, wb_bytes_text((size_t)available).text, wb_bytes_text(needed).text,
-                        wb_bytes_text((size_t)reserve).text);
-    }
-    return WB_OK;
-}
-
-static wb_status move_latest(const char *checkpoints, int64_t step) {
-    wb_status status = WB_OK;
-    char link[WB_PATH];
-    char temporary[WB_PATH];
-    char target[64];
-    (void)snprintf(target, sizeof(target), "step-%" PRId64, step);
-    WB_TRY(wb_path_join(link, checkpoints, "latest"));
-    WB_TRY(wb_path_join(temporary, checkpoints, "latest.tmp"));
-    (void)unlink(temporary);
-    WB_CHECK(symlink(target, temporary) == 0 && rename(temporary, link) == 0, WB_ERR_DISK,
-             "%s: cannot point to %s: %s", link, target, strerror(errno));
-    WB_TRY(wb_folder_sync(checkpoints));
-done:
-    return status;
-}
-
-static wb_status write_generation(const char *temporary, const wb_checkpoint *state) {
-    wb_status status = WB_OK;
-    char path[WB_PATH];
-    wb_state_image built = {0};
-    WB_TRY(wb_folder_remove(temporary));
-    WB_TRY(wb_folder_make(temporary));
-    WB_TRY(wb_path_join(path, temporary, "%s", STATE_NAME));
-    WB_TRY(wb_state_build(&built, state, path));
-    WB_TRY(wb_file_write(path, built.bytes, built.size));
-    WB_TRY(write_manifest(temporary, state, &built));
-done:
-    free(built.bytes);
-    return status;
-}
-
-wb_status wb_checkpoint_write(const char *run_folder, const wb_checkpoint *state) {
-    wb_status status = WB_OK;
-    char checkpoints[WB_PATH];
-    char temporary[WB_PATH] = "";
-    char final[WB_PATH];
-    WB_TRY(wb_path_join(checkpoints, run_folder, "checkpoints"));
-    WB_TRY(wb_path_join(final, checkpoints, "step-%" PRId64, state->step));
-    WB_TRY(wb_folder_make(checkpoints));
-    WB_TRY(check_space(checkpoints, wb_state_bytes(state)));
-    WB_TRY(wb_path_join(temporary, checkpoints, "step-%" PRId64 ".tmp", state->step));
-    WB_TRY(write_generation(temporary, state));
-    WB_TRY(wb_folder_publish(temporary, final));
-    temporary[0] = '\0';
-    WB_TRY(move_latest(checkpoints, state->step));
-done:
-    if (status != WB_OK && temporary[0] != '\0') {
-        (void)wb_folder_remove(temporary);
-    }
-    return status;
-}
+enum { BLOCK = 1 << 20 }; /* bytes hashed at once */
 
 static wb_status sum_file(const char *path, int64_t *bytes, uint64_t *sum) {
     wb_status status = WB_OK;
@@ -283,26 +44,38 @@ done:
     return status;
 }
 
-static wb_status verify(manifest *found, const char *folder) {
+static wb_status verify_file(const wb_manifest_file *file, const char *path) {
     wb_status status = WB_OK;
-    char path[WB_PATH];
     int64_t bytes = 0;
     uint64_t sum = 0;
-    WB_TRY(read_manifest(found, folder));
-    WB_TRY(wb_path_join(path, folder, "%s", STATE_NAME));
     WB_TRY(sum_file(path, &bytes, &sum));
-    WB_CHECK(bytes == found->bytes, WB_ERR_INPUT, "%s: %lld bytes; its manifest says %lld", path,
-             (long long)bytes, (long long)found->bytes);
-    WB_CHECK(sum == found->sum, WB_ERR_INPUT,
+    WB_CHECK(bytes == file->bytes, WB_ERR_INPUT, "%s: %lld bytes; its manifest says %lld", path,
+             (long long)bytes, (long long)file->bytes);
+    WB_CHECK(sum == file->sum, WB_ERR_INPUT,
              "%s: damaged: its sum is %016" PRIx64 ", its manifest says %016" PRIx64, path, sum,
-             found->sum);
+             file->sum);
+done:
+    return status;
+}
+
+/* The manifest, and every file that it leans on. To be cleared also on error. */
+static wb_status verify(wb_manifest *found, const char *folder) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_manifest_read(found, folder));
+    for (int64_t i = 0; i < found->file_count; i++) {
+        char path[WB_PATH];
+        WB_TRY(wb_manifest_file_path(path, found, folder, found->files[i].step));
+        WB_TRY(verify_file(&found->files[i], path));
+    }
 done:
     return status == WB_ERR_INPUT ? WB_ERR_CHECKPOINT : status;
 }
 
 wb_status wb_checkpoint_verify(const char *step_folder) {
-    manifest found;
-    return verify(&found, step_folder);
+    wb_manifest found;
+    const wb_status status = verify(&found, step_folder);
+    wb_manifest_clear(&found);
+    return status;
 }
 
 typedef struct generations {
@@ -344,7 +117,7 @@ static wb_status list_generations(generations *all, const char *run_folder) {
         return WB_OK;
     }
     for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
-        const int64_t step = step_of(entry->d_name);
+        const int64_t step = wb_manifest_step_of(entry->d_name);
         if (step >= 0) {
             WB_TRY(add_step(all, step));
         }
@@ -363,9 +136,74 @@ static wb_status generation_path(char path[WB_PATH], const generations *all, int
     return wb_path_join(path, all->folder, "step-%" PRId64, all->steps[i]);
 }
 
-static wb_status adopt(wb_checkpoint *state, const manifest *found, const char *folder) {
+/* Which array of the manifest is called `name`. */
+static wb_status find_array(const wb_manifest *found, const char *name, const char *folder,
+                            int64_t *index) {
+    for (*index = 0; *index < found->arrays; ++*index) {
+        if (strcmp(found->array_names[*index], name) == 0) {
+            return WB_OK;
+        }
+    }
+    return WB_ERROR(WB_ERR_CHECKPOINT, "%s: holds no %s; was it written with another optimizer?",
+                    folder, name);
+}
+
+/* holders and sums [arrays, tensors] of the state's arrays, in their order. */
+static wb_status map_parts(int64_t *holders, uint64_t *sums, const wb_checkpoint *state,
+                           const wb_manifest *found, const char *folder) {
     wb_status status = WB_OK;
-    char path[WB_PATH];
+    const int64_t tensors = state->table->length;
+    for (int64_t i = 0; i < tensors; i++) {
+        WB_CHECK(strcmp(found->tensor_names[i], state->table->tensors[i].name) == 0,
+                 WB_ERR_CHECKPOINT, "%s: lacks tensor %s of the model's %lld; has %.200s there",
+                 folder, state->table->tensors[i].name, (long long)tensors, found->tensor_names[i]);
+    }
+    for (int64_t a = 0; a < wb_checkpoint_arrays(state); a++) {
+        int64_t from = 0;
+        WB_TRY(find_array(found, wb_checkpoint_array_name(state, a), folder, &from));
+        const size_t count = (size_t)tensors;
+        memcpy(holders + a * tensors, found->holders + from * tensors, count * sizeof(*holders));
+        memcpy(sums + a * tensors, found->sums + from * tensors, count * sizeof(*sums));
+    }
+done:
+    return status;
+}
+
+/* What was read is what was written, each tensor by itself. */
+static wb_status check_parts(const wb_checkpoint *state, const uint64_t *sums, const char *folder) {
+    const int64_t tensors = state->table->length;
+    for (int64_t part = 0; part < wb_checkpoint_arrays(state) * tensors; part++) {
+        const wb_tensor *tensor = &state->table->tensors[part % tensors];
+        const float *values = wb_checkpoint_array(state, part / tensors) + tensor->offset;
+        if (wb_hash(values, (size_t)tensor->count * sizeof(*values)) != sums[part]) {
+            return WB_ERROR(WB_ERR_CHECKPOINT, "%s: tensor %s of %s is not what was written",
+                            folder, tensor->name, wb_checkpoint_array_name(state, part / tensors));
+        }
+    }
+    return WB_OK;
+}
+
+static wb_status read_parts(wb_checkpoint *state, const wb_manifest *found, const char *folder) {
+    wb_status status = WB_OK;
+    const size_t parts = (size_t)(wb_checkpoint_arrays(state) * state->table->length) + 1;
+    int64_t *holders = calloc(parts, sizeof(*holders));
+    uint64_t *sums = calloc(parts, sizeof(*sums));
+    WB_CHECK(holders && sums, WB_ERR_MEMORY, "%s: no memory to read it", folder);
+    WB_TRY(map_parts(holders, sums, state, found, folder));
+    for (int64_t i = 0; i < found->file_count; i++) {
+        char path[WB_PATH];
+        WB_TRY(wb_manifest_file_path(path, found, folder, found->files[i].step));
+        WB_TRY(wb_state_read(state, holders, found->files[i].step, path));
+    }
+    WB_TRY(check_parts(state, sums, folder));
+done:
+    free(holders);
+    free(sums);
+    return status;
+}
+
+static wb_status adopt(wb_checkpoint *state, const wb_manifest *found, const char *folder) {
+    wb_status status = WB_OK;
     const wb_checkpoint *facts = &found->facts;
     WB_CHECK(facts->config_hash == state->config_hash, WB_ERR_CHECKPOINT,
              "%s: was written under another configuration (%016" PRIx64 ", now %016" PRIx64
@@ -375,8 +213,7 @@ static wb_status adopt(wb_checkpoint *state, const manifest *found, const char *
              WB_ERR_CHECKPOINT, "%s: holds %lld tensors of %lld values; the model has %lld of %lld",
              folder, (long long)found->tensors, (long long)found->total,
              (long long)state->table->length, (long long)state->table->total);
-    WB_TRY(wb_path_join(path, folder, "%s", STATE_NAME));
-    WB_TRY(wb_state_read(state, path));
+    WB_TRY(read_parts(state, found, folder));
     state->step = facts->step;
     state->total_steps = facts->total_steps;
     state->rows = facts->rows;
@@ -400,13 +237,14 @@ wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state
                                     char *rejected, size_t rejected_bytes) {
     wb_status status = WB_OK;
     generations all = {0};
+    wb_manifest candidate = {0};
     *found = false;
     rejected[0] = '\0';
     WB_TRY(list_generations(&all, run_folder));
     for (int64_t i = 0; i < all.count && !*found; i++) {
         char folder[WB_PATH];
-        manifest candidate;
         WB_TRY(generation_path(folder, &all, i));
+        wb_manifest_clear(&candidate);
         status = verify(&candidate, folder);
         if (status == WB_ERR_CHECKPOINT) {
             note_rejected(rejected, rejected_bytes);
@@ -421,6 +259,7 @@ wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state
              "%s: none of %lld checkpoints can be used:\n%s", all.folder, (long long)all.count,
              rejected);
 done:
+    wb_manifest_clear(&candidate);
     free(all.steps);
     return status;
 }
@@ -432,14 +271,15 @@ wb_status wb_checkpoint_peek(const char *run_folder, wb_checkpoint *facts, bool 
     WB_TRY(list_generations(&all, run_folder));
     for (int64_t i = 0; i < all.count && !*found; i++) {
         char folder[WB_PATH];
-        manifest candidate;
+        wb_manifest candidate;
         WB_TRY(generation_path(folder, &all, i));
-        if (read_manifest(&candidate, folder) == WB_OK) {
+        if (wb_manifest_read(&candidate, folder) == WB_OK) {
             *facts = candidate.facts;
             *found = true;
         } else {
             wb_error_clear();
         }
+        wb_manifest_clear(&candidate);
     }
 done:
     free(all.steps);
@@ -466,40 +306,142 @@ done:
     return status;
 }
 
-/* The index of the newest generation that verifies; where none does, the oldest one's error. */
-static wb_status newest_good(int64_t *index, const generations *all) {
+/* ---- Pruning
+ * ------------------------------------------------------------------------------------------ */
+
+/* What pruning knows of each generation, newest first. */
+typedef struct survey {
+    generations all;
+    wb_manifest *manifests; /* [count], cleared where not verified */
+    bool *good, *kept;      /* [count] */
+    int64_t newest;         /* the newest good one */
+} survey;
+
+/* The good one that comes next after `from`, or `count`. Where none was good so far, the error of
+ * the last one stays. */
+static wb_status next_good(survey *s, int64_t from, int64_t *next) {
     wb_status status = WB_OK;
-    for (int64_t i = 0; i < all->count; i++) {
+    for (*next = from; *next < s->all.count; ++*next) {
         char path[WB_PATH];
+        WB_TRY(generation_path(path, &s->all, *next));
         wb_error_clear();
-        WB_TRY(generation_path(path, all, i));
-        status = wb_checkpoint_verify(path);
+        status = verify(&s->manifests[*next], path);
         if (status == WB_OK) {
-            *index = i;
+            s->good[*next] = true;
             break;
+        }
+        wb_manifest_clear(&s->manifests[*next]);
+        WB_CHECK(status == WB_ERR_CHECKPOINT, status, "%s: cannot verify it", path);
+    }
+done:
+    return status;
+}
+
+static bool leans_on(const wb_manifest *manifest, int64_t step) {
+    for (int64_t i = 0; i < manifest->file_count; i++) {
+        if (manifest->files[i].step == step) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool share_a_file(const wb_manifest *a, const wb_manifest *b) {
+    for (int64_t i = 0; i < a->file_count; i++) {
+        if (leans_on(b, a->files[i].step)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Damage to one file must not take all generations: the newest good one that shares no file with
+ * the newest of all is kept too. */
+static wb_status keep_independent(survey *s, int64_t from) {
+    wb_status status = WB_OK;
+    bool found = false;
+    for (int64_t i = s->newest + 1; i < from; i++) {
+        found = found || (s->good[i] && !share_a_file(&s->manifests[s->newest], &s->manifests[i]));
+    }
+    while (!found && from < s->all.count) {
+        WB_TRY(next_good(s, from, &from));
+        if (from < s->all.count && !share_a_file(&s->manifests[s->newest], &s->manifests[from])) {
+            s->kept[from] = found = true;
+        }
+        from++;
+    }
+done:
+    wb_error_clear();
+    return status == WB_ERR_CHECKPOINT ? WB_OK : status;
+}
+
+/* Kept: the newest good one, `keep` in all from there on and at least one more good one, one that
+ * is independent, and what any of these leans on. Damaged ones before the newest good one stay. */
+static wb_status choose_kept(survey *s, int64_t keep) {
+    wb_status status = WB_OK;
+    int64_t second = 0;
+    WB_TRY(next_good(s, 0, &s->newest));
+    status = next_good(s, s->newest + 1, &second);
+    wb_error_clear();
+    WB_CHECK(status == WB_OK || status == WB_ERR_CHECKPOINT, status, "%s: cannot verify it",
+             s->all.folder);
+    status = WB_OK;
+    const int64_t last = second >= s->newest + keep ? second : s->newest + keep - 1;
+    for (int64_t i = 0; i < s->all.count && i <= last; i++) {
+        s->kept[i] = true;
+    }
+    WB_TRY(keep_independent(s, second + 1));
+    for (int64_t i = 0; i < s->all.count; i++) {
+        char path[WB_PATH];
+        WB_TRY(generation_path(path, &s->all, i));
+        if (s->kept[i] && !s->good[i] && wb_manifest_read(&s->manifests[i], path) != WB_OK) {
+            wb_manifest_clear(&s->manifests[i]); /* leans on nothing that can be known */
+            wb_error_clear();
+        }
+    }
+    for (int64_t i = s->all.count - 1; i >= 0; i--) {
+        for (int64_t by = 0; by < i && !s->kept[i]; by++) {
+            s->kept[i] = s->kept[by] && leans_on(&s->manifests[by], s->all.steps[i]);
         }
     }
 done:
     return status;
 }
 
+static void clear_survey(survey *s) {
+    for (int64_t i = 0; s->manifests && i < s->all.count; i++) {
+        wb_manifest_clear(&s->manifests[i]);
+    }
+    free(s->manifests);
+    free(s->good);
+    free(s->kept);
+    free(s->all.steps);
+}
+
 wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep) {
     wb_status status = WB_OK;
-    generations all = {0};
+    survey s = {0};
     char path[WB_PATH];
-    int64_t first = 0;
     WB_CHECK(keep >= 2, WB_ERR_CONFIG, "keeping %lld checkpoints; at least 2 are kept",
              (long long)keep);
-    WB_TRY(list_generations(&all, run_folder));
-    WB_TRY(remove_leftovers(all.folder));
-    if (all.count > keep) {
-        WB_TRY(newest_good(&first, &all));
+    WB_TRY(list_generations(&s.all, run_folder));
+    WB_TRY(remove_leftovers(s.all.folder));
+    if (s.all.count <= keep) {
+        goto done;
     }
-    for (int64_t i = first + keep; i < all.count; i++) {
-        WB_TRY(generation_path(path, &all, i));
-        WB_TRY(wb_folder_remove(path));
+    s.manifests = calloc((size_t)s.all.count, sizeof(*s.manifests));
+    s.good = calloc((size_t)s.all.count, sizeof(*s.good));
+    s.kept = calloc((size_t)s.all.count, sizeof(*s.kept));
+    WB_CHECK(s.manifests && s.good && s.kept, WB_ERR_MEMORY, "%s: no memory to prune it",
+             s.all.folder);
+    WB_TRY(choose_kept(&s, keep));
+    for (int64_t i = 0; i < s.all.count; i++) {
+        if (!s.kept[i]) {
+            WB_TRY(generation_path(path, &s.all, i));
+            WB_TRY(wb_folder_remove(path));
+        }
     }
 done:
-    free(all.steps);
+    clear_survey(&s);
     return status;
 }

@@ -1,8 +1,8 @@
 /* Checkpoints: generations of a run's whole state, whole on disk or not there.
  *
  *     run/checkpoints/step-1200/state.h5        /parameters/NAME, /SLOT/NAME: one dataset a tensor
- *                              /manifest.json   step, seed, hashes, size and XXH3 of state.h5
- *     run/checkpoints/step-1200.tmp/            being written: not a checkpoint yet
+ *                              /manifest.json   step, seed, whose state.h5 holds each tensor, sums
+ *     run/checkpoints/step-1200.LIFE.tmp/       being written: not a checkpoint yet
  *     run/checkpoints/latest -> step-1200       for people; resuming does not need it
  *
  * state.h5 is built in memory, so the disk sees one plain write. Order on disk: state.h5, then
@@ -35,10 +35,9 @@ typedef struct wb_checkpoint {
     float *slot_values[WB_CHECKPOINT_SLOTS];     /* [table->total] each */
 } wb_checkpoint;
 
-/* Local: one rank calls it, with the whole state. Writes generation step-STEP of `run_folder`; an
- * older one of that name is replaced. Errors: WB_ERR_DISK (nothing older is touched),
- * WB_ERR_MEMORY.
- */
+/* Local: one rank calls it, with the whole state. Writes generation step-STEP of `run_folder` with
+ * all its parts; an older one of that name is replaced, others stay. A run that writes many keeps a
+ * wb_checkpoint_writer. Errors: WB_ERR_DISK (nothing older is touched), WB_ERR_MEMORY. */
 wb_status wb_checkpoint_write(const char *run_folder, const wb_checkpoint *state);
 
 /* Local. Reads the newest generation that verifies, walking back over those that do not.
@@ -51,12 +50,13 @@ wb_status wb_checkpoint_write(const char *run_folder, const wb_checkpoint *state
 wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state, bool *found,
                                     char *rejected, size_t rejected_bytes);
 
-/* Local. Removes leftovers (.tmp) and all generations older than the `keep` (>= 2) newest, counted
- * from the newest that is read back and verifies; damaged ones before it stay.
+/* Local. Removes leftovers (.tmp) and generations that are not kept. Kept are the `keep` (>= 2)
+ * newest, counted from the newest that is read back and verifies; a second one that verifies; one
+ * that verifies and shares no file with the newest; what these lean on; damaged ones before them.
  * Errors: WB_ERR_CHECKPOINT where none verifies (none is removed), WB_ERR_DISK. */
 wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep);
 
-/* Local. Size and sum of every file of one generation against its manifest.
+/* Local. Size and sum of every file that a generation leans on against its manifest.
  * Error: WB_ERR_CHECKPOINT. */
 wb_status wb_checkpoint_verify(const char *step_folder);
 

@@ -69,12 +69,13 @@ static void print_manifest(FILE *out, const json_t *manifest) {
     for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
         print_member(out, manifest, keys[k]);
     }
-    json_array_foreach(json_object_get(manifest, "slots"), i, entry) {
-        (void)fprintf(out, "  %-14s %s\n", i == 0 ? "slots" : "", text_of(entry));
+    json_array_foreach(json_object_get(manifest, "arrays"), i, entry) {
+        (void)fprintf(out, "  %-14s %s\n", i == 0 ? "arrays" : "", text_of(entry));
     }
     json_array_foreach(json_object_get(manifest, "files"), i, entry) {
         (void)fprintf(
-            out, "  %-14s %s, %s, xxh3 %s\n", i == 0 ? "files" : "",
+            out, "  %-14s step-%lld/%s, %s, xxh3 %s\n", i == 0 ? "files" : "",
+            (long long)json_integer_value(json_object_get(entry, "step")),
             text_of(json_object_get(entry, "name")),
             wb_bytes_text((size_t)json_integer_value(json_object_get(entry, "bytes"))).text,
             text_of(json_object_get(entry, "xxh3")));

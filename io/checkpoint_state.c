@@ -1,6 +1,7 @@
 /* The state's image over HDF5: one group an array, one chunked dataset a tensor. */
 #include "checkpoint_state.h"
 
+#include "checkpoint_manifest.h"
 #include "hdf5_setup.h"
 #include "units.h"
 
@@ -106,49 +107,62 @@ done:
     return status;
 }
 
-static wb_status put_group(hid_t file, const char *name, const wb_tensor_table *table,
-                           const float *values, const char *path) {
+/* Whether the file of `step` holds tensor i of array a. */
+static bool holds(const wb_checkpoint *state, const int64_t *holders, int64_t step, int64_t a,
+                  int64_t i) {
+    return !holders || holders[a * state->table->length + i] == step;
+}
+
+static wb_status put_array(hid_t file, const wb_checkpoint *state, const int64_t *holders,
+                           int64_t a, const char *path) {
     wb_status status = WB_OK;
     hid_t group = 0;
+    const char *const name = wb_checkpoint_array_name(state, a);
     WB_TRY_HDF5(group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                 WB_ERR_MEMORY, path);
-    for (int64_t i = 0; i < table->length; i++) {
-        const wb_tensor *tensor = &table->tensors[i];
-        WB_TRY(put_tensor(group, tensor, values + tensor->offset, path));
+    for (int64_t i = 0; i < state->table->length; i++) {
+        const wb_tensor *tensor = &state->table->tensors[i];
+        if (holds(state, holders, state->step, a, i)) {
+            WB_TRY(put_tensor(group, tensor, wb_checkpoint_array(state, a) + tensor->offset, path));
+        }
     }
 done:
     wb_hdf5_close(&group, H5Gclose);
     return status;
 }
 
-size_t wb_state_bytes(const wb_checkpoint *state) {
-    size_t bytes = 0;
-    for (int64_t i = 0; i < state->table->length; i++) {
-        const wb_tensor *tensor = &state->table->tensors[i];
-        const int64_t rows = chunk_rows(tensor);
-        const int64_t chunks = (tensor->shape[0] + rows - 1) / rows;
-        bytes += wb_float_bytes(chunks * rows * tensor->shape[1]) +
-                 (size_t)chunks * CHUNK_OVERHEAD + TENSOR_OVERHEAD;
+size_t wb_state_bytes(const wb_checkpoint *state, const int64_t *holders) {
+    size_t bytes = FILE_OVERHEAD;
+    for (int64_t a = 0; a < wb_checkpoint_arrays(state); a++) {
+        for (int64_t i = 0; i < state->table->length; i++) {
+            const wb_tensor *tensor = &state->table->tensors[i];
+            const int64_t rows = chunk_rows(tensor);
+            const int64_t chunks = (tensor->shape[0] + rows - 1) / rows;
+            if (holds(state, holders, state->step, a, i)) {
+                bytes += wb_float_bytes(chunks * rows * tensor->shape[1]) +
+                         (size_t)chunks * CHUNK_OVERHEAD + TENSOR_OVERHEAD;
+            }
+        }
     }
-    return (size_t)(1 + state->slots) * bytes + FILE_OVERHEAD;
+    return bytes;
 }
 
-wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const char *path) {
+wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const int64_t *holders,
+                         const char *path) {
     wb_status status = WB_OK;
     hid_t file = 0;
     ssize_t size = 0;
-    WB_TRY(create_in_memory(&file, into, wb_state_bytes(state), path));
-    WB_TRY(put_group(file, "parameters", state->table, state->values, path));
-    for (int64_t i = 0; i < state->slots; i++) {
-        WB_TRY(put_group(file, state->slot_names[i], state->table, state->slot_values[i], path));
+    const size_t most = wb_state_bytes(state, holders);
+    WB_TRY(create_in_memory(&file, into, most, path));
+    for (int64_t a = 0; a < wb_checkpoint_arrays(state); a++) {
+        WB_TRY(put_array(file, state, holders, a, path));
     }
     WB_TRY_HDF5(H5Fflush(file, H5F_SCOPE_GLOBAL), WB_ERR_MEMORY, path);
     WB_TRY_HDF5(size = H5Fget_file_image(file, NULL, 0), WB_ERR_MEMORY, path);
     WB_TRY_HDF5(H5Fclose(file), WB_ERR_MEMORY, path);
     file = 0;
     into->size = (size_t)size;
-    WB_ASSERT(into->size <= wb_state_bytes(state), "%zu bytes, %zu expected", into->size,
-              wb_state_bytes(state));
+    WB_ASSERT(into->size <= most, "%zu bytes, %zu expected", into->size, most);
     WB_CHECK(into->bytes, WB_ERR_INTERNAL, "%s: HDF5 kept the image", path);
 done:
     wb_hdf5_close(&file, H5Fclose);
@@ -180,32 +194,35 @@ done:
     return status;
 }
 
-static wb_status get_group(hid_t file, const char *name, const wb_tensor_table *table,
-                           float *values, const char *path) {
+static wb_status get_array(hid_t file, wb_checkpoint *state, const int64_t *holders, int64_t step,
+                           int64_t a, const char *path) {
     wb_status status = WB_OK;
     hid_t group = 0;
-    WB_CHECK(H5Lexists(file, name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT,
-             "%s: holds no %s; was it written with another optimizer?", path, name);
+    const char *const name = wb_checkpoint_array_name(state, a);
+    WB_CHECK(H5Lexists(file, name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT, "%s: holds no %s", path,
+             name);
     WB_TRY_HDF5(group = H5Gopen2(file, name, H5P_DEFAULT), WB_ERR_CHECKPOINT, path);
-    for (int64_t i = 0; i < table->length; i++) {
-        const wb_tensor *tensor = &table->tensors[i];
-        WB_CHECK(H5Lexists(group, tensor->name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT,
-                 "%s: lacks tensor %s of the model's %lld", path, tensor->name,
-                 (long long)table->length);
-        WB_TRY(get_tensor(group, tensor, values + tensor->offset, path));
+    for (int64_t i = 0; i < state->table->length; i++) {
+        const wb_tensor *tensor = &state->table->tensors[i];
+        if (holds(state, holders, step, a, i)) {
+            WB_CHECK(H5Lexists(group, tensor->name, H5P_DEFAULT) > 0, WB_ERR_CHECKPOINT,
+                     "%s: lacks tensor %s of the model's %lld", path, tensor->name,
+                     (long long)state->table->length);
+            WB_TRY(get_tensor(group, tensor, wb_checkpoint_array(state, a) + tensor->offset, path));
+        }
     }
 done:
     wb_hdf5_close(&group, H5Gclose);
     return status;
 }
 
-wb_status wb_state_read(wb_checkpoint *state, const char *path) {
+wb_status wb_state_read(wb_checkpoint *state, const int64_t *holders, int64_t step,
+                        const char *path) {
     wb_status status = WB_OK;
     hid_t file = 0;
     WB_TRY_HDF5(file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), WB_ERR_CHECKPOINT, path);
-    WB_TRY(get_group(file, "parameters", state->table, state->values, path));
-    for (int64_t i = 0; i < state->slots; i++) {
-        WB_TRY(get_group(file, state->slot_names[i], state->table, state->slot_values[i], path));
+    for (int64_t a = 0; a < wb_checkpoint_arrays(state); a++) {
+        WB_TRY(get_array(file, state, holders, step, a, path));
     }
 done:
     wb_hdf5_close(&file, H5Fclose);

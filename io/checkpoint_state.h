@@ -10,15 +10,22 @@ typedef struct wb_state_image {
     size_t size; /* of the file, at the beginning of the block */
 } wb_state_image;
 
-/* Local. An upper bound on the bytes of an image: whole chunks, and what HDF5 adds. */
-size_t wb_state_bytes(const wb_checkpoint *state);
+/* The parts of a state, [arrays, tensors], stand in files of several generations: `holders` names
+ * the step of each. These functions write or read the parts that one file holds; NULL: all of them.
+ */
 
-/* Local. Builds the file in memory; `path` appears in messages only. into->bytes is to be freed
- * also on error. Errors: WB_ERR_MEMORY, WB_ERR_INTERNAL. */
-wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const char *path);
+/* Local. An upper bound on the bytes of the image of step state->step: whole chunks, and what HDF5
+ * adds. */
+size_t wb_state_bytes(const wb_checkpoint *state, const int64_t *holders);
 
-/* Local. Fills the arrays of `state` with the tensors of its table from the file `path`, which must
- * have been verified. Error: WB_ERR_CHECKPOINT naming the tensor. */
-wb_status wb_state_read(wb_checkpoint *state, const char *path);
+/* Local. Builds the file of step state->step in memory; `path` appears in messages only.
+ * into->bytes is to be freed also on error. Errors: WB_ERR_MEMORY, WB_ERR_INTERNAL. */
+wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const int64_t *holders,
+                         const char *path);
+
+/* Local. Fills the arrays of `state` with the parts that the file `path`, which must have been
+ * verified, holds as that of step `step`. Error: WB_ERR_CHECKPOINT naming the tensor. */
+wb_status wb_state_read(wb_checkpoint *state, const int64_t *holders, int64_t step,
+                        const char *path);
 
 #endif

@@ -88,6 +88,29 @@ done:
     return status;
 }
 
+/* The first `keep` bytes of the log as a new file of the same name, open at its end. */
+static wb_status begin_again(wb_metrics_log *log, int64_t keep) {
+    wb_status status = WB_OK;
+    enum { BLOCK = 1 << 16 };
+    wb_draft draft = WB_DRAFT_NONE;
+    char *block = malloc(BLOCK);
+    WB_CHECK(block, WB_ERR_MEMORY, "%s: no memory to copy it", log->path);
+    WB_TRY(wb_draft_begin(&draft, log->path));
+    for (int64_t at = 0; at < keep; at += BLOCK) {
+        const size_t bytes = keep - at < BLOCK ? (size_t)(keep - at) : BLOCK;
+        WB_TRY(wb_file_read_at(fileno(log->file), log->path, at, block, bytes));
+        WB_TRY(wb_draft_append(&draft, block, bytes));
+    }
+    WB_TRY(wb_draft_commit(&draft));
+    (void)fclose(log->file);
+    log->file = fopen(log->path, "ae");
+    WB_CHECK(log->file, WB_ERR_DISK, "%s: cannot open: %s", log->path, strerror(errno));
+done:
+    wb_draft_discard(&draft);
+    free(block);
+    return status;
+}
+
 wb_status wb_metrics_log_open(wb_metrics_log **result, const char *path, int64_t keep_steps) {
     wb_status status = WB_OK;
     int64_t keep = 0;
@@ -102,9 +125,7 @@ wb_status wb_metrics_log_open(wb_metrics_log **result, const char *path, int64_t
     WB_CHECK(log->file, WB_ERR_MEMORY, "%s: no memory to open it", path);
     file = -1;
     WB_TRY(measure(log, keep_steps, &keep));
-    WB_CHECK(fseeko(log->file, keep, SEEK_SET) == 0 && ftruncate(fileno(log->file), keep) == 0,
-             WB_ERR_DISK, "%s: cannot cut it to %lld bytes: %s", path, (long long)keep,
-             strerror(errno));
+    WB_TRY(begin_again(log, keep));
     if (keep == 0) {
         WB_TRY(append(
             log, json_pack("{s: i, s: s}", "schema", SCHEMA, "writer", "widebatch " WB_VERSION)));

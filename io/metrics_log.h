@@ -4,7 +4,9 @@
  *     {"step": 1, "loss_nats": 3.2, "tokens": 51234, …}
  *
  * Steps ascend. When a run continues from step k, the lines after k are taken back, so the log of a
- * broken run reads like that of an unbroken one.
+ * broken run reads like that of an unbroken one. They are taken back by putting a new file in the
+ * place of the old: an earlier life of the run that was cut off, and goes on for a while, then
+ * writes to no file that anybody reads.
  */
 #ifndef WB_METRICS_LOG_H
 #define WB_METRICS_LOG_H

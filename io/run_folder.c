@@ -180,10 +180,36 @@ done:
     return status;
 }
 
+/* Whether a holder that is gone for this reason may still run, cut off, with the lock in its hand.
+ */
+static bool may_still_run(const lock_content *holder, const lock_content *us) {
+    return holder->job[0] != '\0' && holder->inode == us->inode &&
+           (strcmp(holder->job, us->job) != 0 || holder->restart < us->restart);
+}
+
+/* Another file under the same name, locked by us; the old one stays with who holds it. */
+static wb_status replace_lock(wb_run_folder *run, const wb_run_owner *owner) {
+    wb_status status = WB_OK;
+    char path[WB_PATH], life[WB_RUN_LIFE_NAME];
+    const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    (void)close(run->lock);
+    wb_run_folder_life(run, life);
+    WB_TRY(wb_path_join(path, run->path, "run.lock.%s", life));
+    run->lock = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    WB_CHECK(run->lock >= 0 && fcntl(run->lock, F_OFD_SETLK, &whole) == 0, WB_ERR_DISK,
+             "%s: cannot lock: %s", path, strerror(errno));
+    fill_us(&run->us, run->lock, owner);
+    WB_TRY(write_content(run));
+    WB_CHECK(rename(path, run->lock_path) == 0, WB_ERR_DISK, "%s: cannot rename: %s", path,
+             strerror(errno));
+done:
+    return status;
+}
+
 static wb_status take_lock(wb_run_folder *run, const wb_run_owner *owner, char *notice,
                            size_t notice_bytes) {
     wb_status status = WB_OK;
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     lock_content holder;
     bool held = false;
     run->lock = open(run->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -193,19 +219,16 @@ static wb_status take_lock(wb_run_folder *run, const wb_run_owner *owner, char *
              run->lock_path, strerror(errno));
     WB_TRY(read_content(&holder, &held, run->lock, run->lock_path));
     fill_us(&run->us, run->lock, owner);
-    if (!locked) {
+    const char *const reason = held ? why_gone(&holder, &run->us, owner) : NULL;
+    if ((held && !reason) || (!locked && !(reason && may_still_run(&holder, &run->us)))) {
         WB_TRY(in_use(run, &holder));
     }
     if (held) {
-        const char *reason = why_gone(&holder, &run->us, owner);
-        if (!reason) {
-            WB_TRY(in_use(run, &holder));
-        }
         (void)snprintf(notice, notice_bytes, "%s: taken over from job %s, host %s, pid %lld: %s",
                        run->path, holder.job[0] != '\0' ? holder.job : "(none)", holder.host,
                        (long long)holder.pid, reason);
     }
-    WB_TRY(write_content(run));
+    WB_TRY(locked ? write_content(run) : replace_lock(run, owner));
 done:
     return status;
 }
@@ -275,6 +298,18 @@ wb_status wb_run_folder_beat(wb_run_folder *run) {
     WB_TRY(write_content(run));
 done:
     return status;
+}
+
+void wb_run_folder_life(const wb_run_folder *run, char name[WB_RUN_LIFE_NAME]) {
+    const lock_content *us = &run->us;
+    if (us->job[0] != '\0') {
+        (void)snprintf(name, WB_RUN_LIFE_NAME, "%s.%lld", us->job, (long long)us->restart);
+    } else {
+        (void)snprintf(name, WB_RUN_LIFE_NAME, "%s.%lld", us->host, (long long)us->pid);
+    }
+    for (char *at = name; (at = strchr(at, '/')); at++) {
+        *at = '_';
+    }
 }
 
 const char *wb_run_folder_path(const wb_run_folder *run) {

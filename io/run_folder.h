@@ -9,6 +9,10 @@
  * process is no more, if it was an earlier life of this very Slurm job, if `job_is_gone` says so,
  * or if the folder is a copy of the one it holds; then the folder is taken over. In any other case
  * it is in use.
+ *
+ * An earlier life whose node was cut off may still run, and hold the kernel's lock. The later life
+ * then puts a run.lock of its own in the place of that file: the earlier one finds another file
+ * there before it publishes anything, and stops.
  */
 #ifndef WB_RUN_FOLDER_H
 #define WB_RUN_FOLDER_H
@@ -19,6 +23,8 @@
 #include <stdint.h>
 
 typedef struct wb_run_folder wb_run_folder;
+
+enum { WB_RUN_LIFE_NAME = 384 };
 
 typedef enum wb_run_state {
     WB_RUN_EMPTY,      /* no configuration was ever written here */
@@ -49,6 +55,9 @@ wb_status wb_run_folder_beat(wb_run_folder *run);
 /* Local. Who holds a folder, for people: "job 12, host a, pid 3, last seen 4 s ago"; "" where
  * nobody does. Needs no lock. Errors: WB_ERR_USAGE, WB_ERR_IN_USE where run.lock makes no sense. */
 wb_status wb_run_folder_holder(const char *path, char *text, size_t bytes);
+
+/* Local. A name for this life of the run, for file names: job and restart, else host and pid. */
+void wb_run_folder_life(const wb_run_folder *run, char name[WB_RUN_LIFE_NAME]);
 
 /* Local. The folder's path. Borrowed until it is closed. */
 const char *wb_run_folder_path(const wb_run_folder *run);

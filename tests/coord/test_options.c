@@ -168,19 +168,19 @@ static void an_assignment_needs_its_form(void **state) {
                  "--set: batch.size = ; an integer is needed");
 }
 
-/* Keys that may change between start and resume: all others are FIXED. */
+/* Keys that may change between start and resume. */
 static const char *const free_values[][2] = {
-    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},       {"run.max_nonfinite", "5"},
-    {"run.check_every", "7"},   {"run.watchdog", "5m"},       {"data.eval", "e"},
-    {"data.eval_split", "dev"}, {"batch.steps", "7"},         {"batch.epochs", "3"},
-    {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"},
-    {"memory.gather", "1M"},    {"checkpoint.keep", "5"}};
+    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},         {"run.max_nonfinite", "5"},
+    {"run.check_every", "7"},   {"run.watchdog", "5m"},         {"data.eval", "e"},
+    {"data.eval_split", "dev"}, {"batch.steps", "7"},           {"batch.epochs", "3"},
+    {"memory.budget", "1G"},    {"memory.chunk_tokens", "9"},   {"checkpoint.every", "11"},
+    {"memory.gather", "1M"},    {"checkpoint.full_every", "3"}, {"checkpoint.keep", "5"}};
 static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.path", "m"},
                                               {"model.encoder", "static"},
                                               {"model.pooling", "cls"},
                                               {"model.normalize", "false"},
-                                              {"model.dropout", "0.3"},
+
                                               {"model.precision", "auto"},
                                               {"model.width", "9"},
                                               {"data.train", "t"},
@@ -189,33 +189,30 @@ static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"data.max_passage_tokens", "9"},
                                               {"data.hard_negatives", "2"},
                                               {"batch.size", "9"},
-                                              {"loss.temperature", "0.06"},
                                               {"loss.learn_temperature", "true"},
-                                              {"loss.margin", "0.1"},
                                               {"loss.symmetric", "true"},
                                               {"loss.query_query", "true"},
                                               {"loss.passage_passage", "true"},
                                               {"loss.duplicates", "keep"},
                                               {"loss.positives", "all"},
-                                              {"loss.filter", "absolute"},
-                                              {"loss.filter_margin", "0.1"},
+
                                               {"loss.filter_model", "guide"},
                                               {"data.draw", "fixed"},
                                               {"batch.drop_last", "false"},
                                               {"batch.no_duplicates", "true"},
                                               {"loss.widths", "64,32"},
                                               {"loss.width_weights", "1,2"},
-                                              {"optimizer.name", "sgd"},
-                                              {"optimizer.lr", "1"},
-                                              {"optimizer.weight_decay", "1"},
-                                              {"optimizer.clip", "2"},
-                                              {"optimizer.warmup", "2"},
-                                              {"optimizer.schedule", "cosine"},
-                                              {"reduce.mode", "fast"},
-                                              {"reduce.slots", "4"}};
+                                              {"optimizer.name", "sgd"}};
+/* Keys that may change where --allow-change names them. */
+static const char *const asked_values[][2] = {
+    {"model.dropout", "0.3"},         {"loss.temperature", "0.06"},  {"loss.margin", "0.1"},
+    {"loss.filter", "absolute"},      {"loss.filter_margin", "0.1"}, {"optimizer.lr", "1"},
+    {"optimizer.weight_decay", "1"},  {"optimizer.clip", "2"},       {"optimizer.warmup", "2"},
+    {"optimizer.schedule", "cosine"}, {"reduce.mode", "fast"},       {"reduce.slots", "4"}};
 enum {
     FREE_KEYS = sizeof(free_values) / sizeof(free_values[0]),
-    FIXED_KEYS = sizeof(fixed_values) / sizeof(fixed_values[0])
+    FIXED_KEYS = sizeof(fixed_values) / sizeof(fixed_values[0]),
+    ASKED_KEYS = sizeof(asked_values) / sizeof(asked_values[0])
 };
 
 static void a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one(void **state) {
@@ -226,7 +223,7 @@ static void a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one(voi
         expect_ok(wb_options_set(&config, origins, free_values[i][0], free_values[i][1], "x"));
     }
     assert_true(wb_options_fixed_hash(&config) == hash);
-    expect_ok(wb_options_check_continues(&before, &config, "run/config.yaml"));
+    expect_ok(wb_options_check_continues(&before, &config, "run/config.yaml", NULL));
     for (int i = 0; i < FIXED_KEYS; i++) {
         config = before;
         expect_ok(wb_options_set(&config, origins, fixed_values[i][0], fixed_values[i][1], "x"));
@@ -236,9 +233,36 @@ static void a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one(voi
         char message[128];
         (void)snprintf(message, sizeof(message),
                        "run/config.yaml: the run began with %s = ", fixed_values[i][0]);
-        expect_error(wb_options_check_continues(&before, &config, "run/config.yaml"), WB_ERR_CONFIG,
+        expect_error(wb_options_check_continues(&before, &config, "run/config.yaml", NULL),
+                     WB_ERR_CONFIG, message);
+    }
+}
+
+static void a_run_goes_on_with_other_asked_values_where_they_are_allowed(void **state) {
+    (void)state;
+    const wb_config before = config;
+    const uint64_t hash = wb_options_fixed_hash(&config);
+    static const char where[] = "run/config.yaml";
+    for (int i = 0; i < ASKED_KEYS; i++) {
+        const char *const key = asked_values[i][0];
+        char message[128], list[128];
+        config = before;
+        expect_ok(wb_options_set(&config, origins, key, asked_values[i][1], "x"));
+        assert_true(wb_options_fixed_hash(&config) == hash);
+        (void)snprintf(message, sizeof(message), "or say --allow-change %s", key);
+        expect_error(wb_options_check_continues(&before, &config, where, NULL), WB_ERR_CONFIG,
+                     message);
+        (void)snprintf(list, sizeof(list), "run.dir,%s", key);
+        expect_ok(wb_options_check_continues(&before, &config, where, list));
+        (void)snprintf(list, sizeof(list), "%s,memory.budget", key);
+        expect_ok(wb_options_check_continues(&before, &config, where, list));
+        expect_error(wb_options_check_continues(&before, &config, where, "run.dir"), WB_ERR_CONFIG,
                      message);
     }
+    expect_error(wb_options_check_continues(&before, &before, where, "run.dir,batch.size"),
+                 WB_ERR_CONFIG, "--allow-change: batch.size cannot change within a run");
+    expect_error(wb_options_check_continues(&before, &before, where, "optimizer.rate"),
+                 WB_ERR_CONFIG, "--allow-change: optimizer.rate is no key");
 }
 
 static void these_tests_know_every_key(void **state) {
@@ -248,7 +272,7 @@ static void these_tests_know_every_key(void **state) {
     for (const char *at = text; (at = strstr(at, "  # default\n")); at++) {
         keys++;
     }
-    assert_int_equal(keys, FREE_KEYS + FIXED_KEYS);
+    assert_int_equal(keys, FREE_KEYS + FIXED_KEYS + ASKED_KEYS);
     free(text);
 }
 
@@ -282,6 +306,7 @@ int main(void) {
         WITH_DEFAULTS(an_unknown_key_names_the_nearest),
         WITH_DEFAULTS(an_assignment_needs_its_form),
         WITH_DEFAULTS(a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one),
+        WITH_DEFAULTS(a_run_goes_on_with_other_asked_values_where_they_are_allowed),
         WITH_DEFAULTS(these_tests_know_every_key),
         WITH_DEFAULTS(texts_move_between_fields_of_the_hash_with_a_change),
         WITH_DEFAULTS(effective_values_are_written_with_their_origins),

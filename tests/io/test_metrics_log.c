@@ -53,6 +53,24 @@ static void first_line_names_the_schema(void **state) {
     free(text);
 }
 
+static void a_life_that_was_cut_off_writes_to_no_file_that_is_read(void **state) {
+    (void)state;
+    wb_metrics_log *old = NULL;
+    const wb_metric metric = wb_metric_integer("tokens", 7);
+    assert_ok(log_steps(0, 1, 20));
+    assert_ok(wb_metrics_log_open(&old, path, 20));
+    assert_ok(log_steps(10, 11, 30));
+    size_t bytes = 0, later = 0;
+    char *before = get_bytes(path, &bytes);
+    assert_ok(wb_metrics_log_step(old, 21, &metric, 1));
+    assert_ok(wb_metrics_log_close(old));
+    char *after = get_bytes(path, &later);
+    assert_int_equal(bytes, later);
+    assert_memory_equal(before, after, bytes);
+    free(before);
+    free(after);
+}
+
 static void resumed_log_equals_an_unbroken_one(void **state) {
     (void)state;
     size_t bytes = 0;
@@ -147,6 +165,7 @@ static void full_disk_is_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(first_line_names_the_schema, fresh_log),
+        cmocka_unit_test_setup(a_life_that_was_cut_off_writes_to_no_file_that_is_read, fresh_log),
         cmocka_unit_test_setup(resumed_log_equals_an_unbroken_one, fresh_log),
         cmocka_unit_test_setup(line_without_its_end_is_not_a_line, fresh_log),
         cmocka_unit_test_setup(torn_first_line_is_written_again, fresh_log),

@@ -151,6 +151,28 @@ static void requeued_job_takes_over_from_its_earlier_life(void **state) {
     wb_run_folder_close(run);
 }
 
+/* A node that was cut off goes on, with the kernel's lock in its hand. */
+static void an_earlier_life_that_still_runs_loses_the_folder(void **state) {
+    (void)state;
+    wb_run_folder *first = NULL, *next = NULL, *third = NULL;
+    const wb_run_owner life = {.job = "42", .restart = 1};
+    const wb_run_owner next_life = {.job = "42", .restart = 2};
+    char name[WB_RUN_LIFE_NAME];
+    assert_ok(open_run(&first, &life));
+    wb_run_folder_life(first, name);
+    assert_string_equal(name, "42.1");
+    assert_refused(open_run(&third, &nobody), WB_ERR_IN_USE, "in use by job 42");
+    assert_ok(open_run(&next, &next_life));
+    assert_non_null(strstr(notice, "an earlier life of this job"));
+    assert_refused(wb_run_folder_beat(first), WB_ERR_IN_USE, "another job has taken this run over");
+    wb_run_folder_close(first);
+    assert_ok(wb_run_folder_beat(next));
+    assert_refused(open_run(&third, &life), WB_ERR_IN_USE, "in use by job 42");
+    wb_run_folder_close(next);
+    assert_ok(open_run(&third, &nobody));
+    wb_run_folder_close(third);
+}
+
 static void copied_folder_is_free(void **state) {
     (void)state;
     wb_run_folder *first = NULL;
@@ -281,6 +303,7 @@ int main(void) {
         cmocka_unit_test_setup(reused_process_number_is_not_taken_for_the_owner, fresh_folder),
         cmocka_unit_test_setup(owner_on_another_host_stays_unless_known_gone, fresh_folder),
         cmocka_unit_test_setup(requeued_job_takes_over_from_its_earlier_life, fresh_folder),
+        cmocka_unit_test_setup(an_earlier_life_that_still_runs_loses_the_folder, fresh_folder),
         cmocka_unit_test_setup(copied_folder_is_free, fresh_folder),
         cmocka_unit_test_setup(owner_notices_that_it_was_replaced, fresh_folder),
         cmocka_unit_test_setup(unreadable_lock_is_respected, fresh_folder),
