@@ -102,6 +102,14 @@ done:
     return status;
 }
 
+wb_status wb_reduce_marks(wb_comm *comm, uint8_t *marks, int64_t count) {
+    wb_status status = WB_OK;
+    comm->calls++;
+    WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, marks, wb_int(count), MPI_UINT8_T, MPI_MAX, comm->mpi));
+done:
+    return status;
+}
+
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes) {
     return broadcast_from(comm, 0, data, bytes);
 }

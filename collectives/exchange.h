@@ -33,6 +33,10 @@ wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *m
  * Error: WB_ERR_MPI. */
 wb_status wb_reduce_sums(wb_comm *comm, double *values, int count);
 
+/* Collective. marks [count], each 0 or 1, become 1 where they are on any rank. Error: WB_ERR_MPI.
+ */
+wb_status wb_reduce_marks(wb_comm *comm, uint8_t *marks, int64_t count);
+
 /* Collective. Rank 0's bytes reach every rank. Error: WB_ERR_MPI. */
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes);
 

@@ -24,7 +24,7 @@ typedef struct node_stack {
 
 struct wb_ordered_sum {
     wb_comm *comm;
-    int64_t slots, count;
+    int64_t slots, most, count; /* floats of an array: at most, of this sum */
     node_stack stack;
     float *free_arrays[LEVELS]; /* [count] each */
     int free_count;
@@ -126,7 +126,7 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
     WB_CHECK(made, WB_ERR_MEMORY, "no memory for an ordered sum");
     WB_ASSERT(slots >= comm->world && slots <= WB_MAX_SLOTS && (slots & (slots - 1)) == 0,
               "%lld slots", (long long)slots);
-    *made = (wb_ordered_sum){.comm = comm, .slots = slots, .count = count};
+    *made = (wb_ordered_sum){.comm = comm, .slots = slots, .most = count};
     for (; made->free_count < arrays_of(comm, slots); made->free_count++) {
         WB_TRY(wb_arena_floats(arena, count, &made->free_arrays[made->free_count]));
     }
@@ -135,7 +135,7 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
     made->request_capacity = 2 * (nodes + comm->world) * (piece / PIECE + 1);
     made->requests = calloc((size_t)made->request_capacity, sizeof(MPI_Request));
     WB_CHECK(made->requests, WB_ERR_MEMORY, "no memory for an ordered sum's requests");
-    wb_ordered_sum_start(made);
+    wb_ordered_sum_start(made, count);
     *sum = made;
     made = NULL;
 done:
@@ -150,11 +150,18 @@ void wb_ordered_sum_destroy(wb_ordered_sum *sum) {
     }
 }
 
-void wb_ordered_sum_start(wb_ordered_sum *sum) {
+static void forget(wb_ordered_sum *sum) {
     while (sum->stack.depth > 0) {
         give_back(sum, sum->stack.nodes[--sum->stack.depth].values);
     }
     sum->next = wb_slot_share(sum->slots, sum->comm->rank, sum->comm->world);
+}
+
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count) {
+    WB_ASSERT(count >= 0 && count <= sum->most, "%lld of at most %lld", (long long)count,
+              (long long)sum->most);
+    forget(sum);
+    sum->count = count;
 }
 
 /* Slots that were passed over have no rows. The newest array is joined to its siblings only when
@@ -279,6 +286,6 @@ wb_status wb_ordered_sum_finish(wb_ordered_sum *sum, float *result, const bool *
     WB_TRY(spread(sum, result));
 done:
     free(pieces);
-    wb_ordered_sum_start(sum);
+    forget(sum);
     return status;
 }

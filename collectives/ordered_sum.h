@@ -32,7 +32,7 @@ static inline int64_t wb_slot_share(int64_t slots, int rank, int world) {
     return slots * rank / world;
 }
 
-/* Collective. For arrays of `count` floats; memory comes from `arena`, whose limit
+/* Collective. For arrays of at most `count` floats; memory comes from `arena`, whose limit
  * wb_ordered_sum_bytes gives. slots is a power of two, at least the number of ranks. Borrows comm.
  * Error: WB_ERR_MEMORY. */
 wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slots, int64_t count,
@@ -40,8 +40,8 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
 size_t wb_ordered_sum_bytes(const wb_comm *comm, int64_t slots, int64_t count);
 void wb_ordered_sum_destroy(wb_ordered_sum *sum);
 
-/* Local. Forgets all slots: a new sum begins. */
-void wb_ordered_sum_start(wb_ordered_sum *sum);
+/* Local. Forgets all slots: a new sum begins, of arrays of `count` floats. */
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count);
 
 /* Local. An array of zeros for the next slot of this rank that has rows; slots come in ascending
  * order. Borrowed until the next call of any function on `sum`. */

@@ -27,7 +27,9 @@ typedef struct step {
     int64_t slot_count;
     wb_chunk_plan *chunks; /* [slot_count] */
     wb_chunk_memory memory;
-    bool *has_rows; /* [slots of the batch] */
+    bool *has_rows;          /* [slots of the batch] */
+    wb_table_rows table;     /* rows of the word table that the batch touches, on any rank */
+    int64_t gradient_floats; /* of a compact gradient */
 } step;
 
 /* First row of a slot of the batch. */
@@ -109,6 +111,26 @@ done:
     return status;
 }
 
+/* Whose gradients there will be: the ranks' tokens together. */
+static wb_status find_touched_rows(step *s) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    const int64_t V = t->model.folder.spec.vocabulary;
+    void *marks = NULL;
+    int32_t *place = NULL;
+    WB_TRY_ALL(t->comm, wb_arena_int32s(t->step_arena, V, &place));
+    WB_TRY_ALL(t->comm, wb_arena_take(t->step_arena, (size_t)V, &marks));
+    memset(marks, 0, (size_t)V);
+    for (int64_t i = 0; i < s->slot_count; i++) {
+        wb_table_rows_mark(marks, &s->slots[i].batch.packed);
+    }
+    WB_TRY(wb_reduce_marks(t->comm, marks, V));
+    wb_table_rows_number(&s->table, place, marks, V);
+    s->gradient_floats = wb_table_rows_elements(&s->table, V, s->d, t->model.table.total);
+done:
+    return status;
+}
+
 /* ---- Encode: every chunk once, tapes of the first ones kept
  * ------------------------------------------- */
 
@@ -154,7 +176,8 @@ static wb_status backward_slot(step *s, int64_t i, float *grads) {
     wb_trainer *t = s->t;
     const wb_slot *own = &s->slots[i];
     if (t->model.log_scale) {
-        grads[t->model.log_scale - t->model.params] += (float)own->dlog_scale;
+        const int64_t left_out = t->model.table.total - s->gradient_floats;
+        grads[t->model.log_scale - t->model.params - left_out] += (float)own->dlog_scale;
     }
     for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
         const size_t mark = wb_arena_mark(t->chunk_arena);
@@ -166,7 +189,7 @@ static wb_status backward_slot(step *s, int64_t i, float *grads) {
             WB_TRY(encode_chunk(s, i, chunk, &tape));
         }
         wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
-        WB_TRY(wb_encoder_backward(t->model.encoder, grads, t->model.params, tape,
+        WB_TRY(wb_encoder_backward(t->model.encoder, grads, &s->table, t->model.params, tape,
                                    own->dreps + s->chunks[i].firsts[chunk] * s->d, t->chunk_arena));
         wb_arena_release(t->chunk_arena, mark);
     }
@@ -180,9 +203,9 @@ static wb_status backward(step *s) {
     wb_trainer *t = s->t;
     wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
     if (t->ordered) {
-        wb_ordered_sum_start(t->ordered);
+        wb_ordered_sum_start(t->ordered, s->gradient_floats);
     } else {
-        memset(t->grads, 0, wb_float_bytes(t->model.table.total));
+        memset(t->grads, 0, wb_float_bytes(s->gradient_floats));
     }
     for (int64_t i = 0; i < s->slot_count; i++) {
         const int64_t number = s->slots[i].number;
@@ -231,10 +254,11 @@ static wb_status update(step *s, wb_step_report *report) {
     if (t->ordered) {
         WB_TRY(wb_ordered_sum_finish(t->ordered, t->grads, s->has_rows));
     } else {
-        WB_TRY(wb_reduce_floats(t->comm, t->grads, table->total));
+        WB_TRY(wb_reduce_floats(t->comm, t->grads, s->gradient_floats));
     }
     wb_timetable_enter(&t->time, WB_PHASE_UPDATE);
-    report->gradient_norm = wb_gradient_norm(t->grads, table->total);
+    report->gradient_norm = wb_gradient_norm(t->grads, s->gradient_floats);
+    wb_table_rows_expand(t->grads, &s->table, t->model.folder.spec.vocabulary, s->d, table->total);
     report->rate = wb_optimizer_rate(&t->optimizer, t->done);
     WB_TRY(count(s, report));
     const double clip = t->config->optimizer_clip;
@@ -262,6 +286,7 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
 
     wb_timetable_enter(&t->time, WB_PHASE_READ);
     WB_TRY_ALL(t->comm, read_batch(&s));
+    WB_TRY(find_touched_rows(&s));
     wb_timetable_enter(&t->time, WB_PHASE_GUIDE);
     WB_TRY_ALL(t->comm, ask_guide(&s));
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);

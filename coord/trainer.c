@@ -156,8 +156,9 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t mine =
         2 * wb_float_bytes(n * (1 + group) * (d + 4)) + wb_float_bytes(n * (1 + group) * guide);
     const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
+    const size_t touched = (size_t)t->model.folder.spec.vocabulary * (sizeof(int32_t) + 1);
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
-    return wb_batch_bytes(&t->shape, n) + mine + guided + slack +
+    return wb_batch_bytes(&t->shape, n) + mine + guided + touched + slack +
            wb_contrast_bytes(t, n, own_slots);
 }
 

@@ -149,6 +149,14 @@ static bert_weights find_embeddings(const wb_encoder_spec *spec, float *flat) {
     return w;
 }
 
+/* The same in an array of gradients, which may hold some rows of the word table only. */
+static bert_weights find_gradients(const wb_encoder_spec *spec, const wb_table_rows *rows,
+                                   float *grads) {
+    wb_encoder_spec held = *spec;
+    held.vocabulary = rows ? rows->count : spec->vocabulary;
+    return find_embeddings(&held, grads);
+}
+
 static layer_weights find_layer(const wb_encoder_spec *spec, float *layers, int64_t layer) {
     const int64_t H = spec->hidden, F = spec->intermediate;
     const int64_t layer_size = 4 * H * H + 2 * H * F + 9 * H + F;
@@ -434,15 +442,15 @@ static void layer_backward(const backward_scratch *b, const layer_weights *grads
     wb_linear_backward_input(wb_fp32(b->dout), true, b->dqkv, l->qkv_w, T, H, 3 * H);
 }
 
-static wb_status bert_backward(const wb_encoder *encoder, float *grads, const float *params,
-                               void *kept, const float *dy, const wb_chunk *chunk,
-                               const wb_pass *pass, wb_arena *arena) {
+static wb_status bert_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
+                               const float *params, void *kept, const float *dy,
+                               const wb_chunk *chunk, const wb_pass *pass, wb_arena *arena) {
     wb_status status = WB_OK;
     const wb_encoder_spec *spec = &encoder->spec;
     const bert_tape *tape = kept;
     const int64_t T = wb_packed_tokens(&chunk->packed), H = spec->hidden;
     const bert_weights w = find_embeddings(spec, readable(params));
-    const bert_weights dw = find_embeddings(spec, grads);
+    const bert_weights dw = find_gradients(spec, rows, grads);
     const wb_norm norm = norm_of(spec, w.norm_w, w.norm_b);
     const wb_dropout none = {0};
     const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, WB_BERT_SITE_EMBEDDINGS);
@@ -471,7 +479,7 @@ static wb_status bert_backward(const wb_encoder *encoder, float *grads, const fl
     wb_dropout_apply(wb_fp32(b.dout), chunk, &dropout, H);
     wb_add_norm_backward(b.dsum, (wb_numbers){0}, dw.norm_w, dw.norm_b, b.partial, b.dout,
                          tape->sum, tape->mean, tape->rstd, &norm, chunk, &none, H);
-    wb_embed_backward(dw.words, dw.positions, dw.types, b.dsum, chunk, H);
+    wb_embed_backward(dw.words, rows, dw.positions, dw.types, b.dsum, chunk, H);
 done:
     wb_arena_release(arena, mark);
     return status;

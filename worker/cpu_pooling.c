@@ -50,8 +50,13 @@ void wb_embed_forward(wb_numbers y, const float *words, const float *positions, 
     }
 }
 
-void wb_embed_backward(float *dwords, float *dpositions, float *dtypes, const float *dy,
-                       const wb_chunk *chunk, int64_t H) {
+/* Where a token's gradient stands among the rows held. */
+static int64_t row_of(const wb_table_rows *rows, int32_t token) {
+    return rows ? rows->place[token] : token;
+}
+
+void wb_embed_backward(float *dwords, const wb_table_rows *rows, float *dpositions, float *dtypes,
+                       const float *dy, const wb_chunk *chunk, int64_t H) {
     const int64_t T = wb_packed_tokens(&chunk->packed);
     const int32_t *ids = chunk->packed.ids + (T > 0 ? chunk->packed.offsets[0] : 0);
 #pragma omp parallel for schedule(static)
@@ -59,7 +64,7 @@ void wb_embed_backward(float *dwords, float *dpositions, float *dtypes, const fl
         const int64_t first = strip * STRIP, width = strip_width(strip, H);
         for (int64_t t = 0; t < T; t++) {
             const float *from = dy + t * H + first;
-            add_row(dwords + (int64_t)ids[t] * H + first, from, 1.0f, width);
+            add_row(dwords + row_of(rows, ids[t]) * H + first, from, 1.0f, width);
             if (dpositions) {
                 add_row(dpositions + (int64_t)chunk->positions[t] * H + first, from, 1.0f, width);
             }
@@ -143,7 +148,8 @@ void wb_embedding_bag_forward(float *y, const float *words, const wb_packed *pac
     }
 }
 
-void wb_embedding_bag_backward(float *dwords, const float *dy, const wb_packed *packed, int64_t H) {
+void wb_embedding_bag_backward(float *dwords, const wb_table_rows *rows, const float *dy,
+                               const wb_packed *packed, int64_t H) {
     /* Wide strips: each token costs one row address, whatever the strip's width. */
     enum { WIDE = 128 };
     const int64_t strips = (H + WIDE - 1) / WIDE;
@@ -156,7 +162,8 @@ void wb_embedding_bag_backward(float *dwords, const float *dy, const wb_packed *
             const int32_t *ids = packed->ids + packed->offsets[s];
             const float share = length > 0 ? 1.0f / (float)length : 0.0f;
             for (int64_t t = 0; t < length; t++) {
-                add_row(dwords + (int64_t)ids[t] * H + first, dy + s * H + first, share, width);
+                add_row(dwords + row_of(rows, ids[t]) * H + first, dy + s * H + first, share,
+                        width);
             }
         }
     }

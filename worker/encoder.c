@@ -153,8 +153,9 @@ done:
     return status;
 }
 
-wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const float *params,
-                              wb_tape *tape, const float *dreps, wb_arena *arena) {
+wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
+                              const float *params, wb_tape *tape, const float *dreps,
+                              wb_arena *arena) {
     wb_status status = WB_OK;
     const size_t mark = wb_arena_mark(arena);
     const int64_t n = tape->chunk.packed.n, H = encoder->spec.hidden;
@@ -165,7 +166,7 @@ wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const flo
     } else {
         memcpy(dpooled, dreps, wb_float_bytes(n * H));
     }
-    WB_TRY(encoder->kind->backward(encoder, grads, params, tape->kept, dpooled, &tape->chunk,
+    WB_TRY(encoder->kind->backward(encoder, grads, rows, params, tape->kept, dpooled, &tape->chunk,
                                    &tape->pass, arena));
 done:
     wb_arena_release(arena, mark);

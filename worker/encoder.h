@@ -11,6 +11,7 @@
 #include "arena.h"
 #include "encoder_spec.h"
 #include "packed.h"
+#include "table_rows.h"
 #include "tensor.h"
 
 typedef struct wb_encoder wb_encoder;
@@ -58,10 +59,11 @@ wb_status wb_encoder_forward(const wb_encoder *encoder, float *reps, wb_tape **t
                              const float *params, const wb_packed *chunk, const uint32_t *examples,
                              const wb_pass *pass, wb_arena *arena);
 
-/* Local. dreps [n, H] is the loss's gradient of each representation; grads [total] is added to.
- * Error: WB_ERR_MEMORY. */
-wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const float *params,
-                              wb_tape *tape, const float *dreps, wb_arena *arena);
+/* Local. dreps [n, H] is the loss's gradient of each representation; grads is added to: [total], or
+ * compact where `rows`, among them all of the chunk's, is not NULL. Error: WB_ERR_MEMORY. */
+wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
+                              const float *params, wb_tape *tape, const float *dreps,
+                              wb_arena *arena);
 
 /* Local. Floating-point operations of matrix products of one forward pass over these sequences. */
 double wb_encoder_flops(const wb_encoder *encoder, const wb_packed *packed);

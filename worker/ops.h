@@ -14,6 +14,7 @@
 #include "numbers.h"
 #include "packed.h"
 #include "rng.h"
+#include "table_rows.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -127,9 +128,10 @@ void wb_attention_backward(wb_numbers dqkv, const float *dy, wb_numbers y, const
 void wb_embed_forward(wb_numbers y, const float *words, const float *positions, const float *types,
                       const wb_chunk *chunk, int64_t H);
 
-/* dwords, dpositions [.., H], dtypes [H] (row 0) added to; the last two may be NULL */
-void wb_embed_backward(float *dwords, float *dpositions, float *dtypes, const float *dy,
-                       const wb_chunk *chunk, int64_t H);
+/* dwords, dpositions [.., H], dtypes [H] (row 0) added to; the last two may be NULL. dwords holds
+ * `rows` of the table, all of them where it is NULL */
+void wb_embed_backward(float *dwords, const wb_table_rows *rows, float *dpositions, float *dtypes,
+                       const float *dy, const wb_chunk *chunk, int64_t H);
 
 /* ---- Pooling: one row per sequence
  * ---------------------------------------------------------------------- */
@@ -144,7 +146,8 @@ void wb_first_pool_backward(float *dx, const float *dy, const wb_packed *packed,
 
 /* Static encoders: y [n, H] filled with the mean of table rows, without a [T, H] matrix between */
 void wb_embedding_bag_forward(float *y, const float *words, const wb_packed *packed, int64_t H);
-void wb_embedding_bag_backward(float *dwords, const float *dy, const wb_packed *packed, int64_t H);
+void wb_embedding_bag_backward(float *dwords, const wb_table_rows *rows, const float *dy,
+                               const wb_packed *packed, int64_t H);
 
 /* y [n, H] filled: x / max(|x|, 1e-12), may be x; norms [n] filled with |x| */
 void wb_normalize_forward(float *y, float *norms, const float *x, int64_t n, int64_t H);

@@ -28,14 +28,14 @@ static wb_status static_forward(const wb_encoder *encoder, float *y, void **kept
     return WB_OK;
 }
 
-static wb_status static_backward(const wb_encoder *encoder, float *grads, const float *params,
-                                 void *kept, const float *dy, const wb_chunk *chunk,
-                                 const wb_pass *pass, wb_arena *arena) {
+static wb_status static_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
+                                 const float *params, void *kept, const float *dy,
+                                 const wb_chunk *chunk, const wb_pass *pass, wb_arena *arena) {
     (void)params;
     (void)kept;
     (void)pass;
     (void)arena;
-    wb_embedding_bag_backward(grads, dy, &chunk->packed, encoder->spec.hidden);
+    wb_embedding_bag_backward(grads, rows, dy, &chunk->packed, encoder->spec.hidden);
     return WB_OK;
 }
 

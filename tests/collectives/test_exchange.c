@@ -109,6 +109,18 @@ static void sums_keep_whole_numbers_exact(void **state) {
     assert_true(values[1] == (double)(((int64_t)1 << 50) * world + world * (world - 1) / 2));
 }
 
+static void marks_of_any_rank_stand_on_all(void **state) {
+    (void)state;
+    uint8_t marks[9] = {0};
+    marks[0] = 1;
+    marks[4 + rank] = 1;
+    expect_ok(wb_reduce_marks(comm, marks, 9));
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(marks[i], i == 0 || (i >= 4 && i < 4 + world));
+    }
+    expect_ok(wb_reduce_marks(comm, NULL, 0));
+}
+
 static void a_broadcast_brings_the_bytes_of_rank_0(void **state) {
     (void)state;
     char text[100];
@@ -257,6 +269,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(reduced_floats_are_the_sum_on_every_rank),
         cmocka_unit_test(a_spread_is_least_mean_and_most_over_ranks),
         cmocka_unit_test(sums_keep_whole_numbers_exact),
+        cmocka_unit_test(marks_of_any_rank_stand_on_all),
         cmocka_unit_test(a_broadcast_brings_the_bytes_of_rank_0),
         cmocka_unit_test(rank_0_collects_the_bytes_of_all_ranks_in_order),
         cmocka_unit_test(nothing_to_collect_is_no_error),

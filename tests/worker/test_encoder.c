@@ -95,7 +95,7 @@ static wb_encoder_memory measure(subject *s) {
     expect_ok(wb_encoder_forward(s->encoder, s->reps, &tape, s->params, &s->packed, s->examples,
                                  &evaluation, arena));
     used.tape = wb_arena_mark(arena);
-    expect_ok(wb_encoder_backward(s->encoder, s->grads, s->params, tape, s->dreps, arena));
+    expect_ok(wb_encoder_backward(s->encoder, s->grads, NULL, s->params, tape, s->dreps, arena));
     used.backward = wb_arena_peak(arena) - used.tape;
     assert_int_equal(wb_arena_mark(arena), used.tape);
     wb_arena_destroy(arena);
@@ -147,7 +147,8 @@ static void an_arena_that_is_too_small_is_an_error_and_given_back(void **state) 
                                                   s.examples, &evaluation, arena);
             assert_true(status == WB_OK || wb_arena_mark(arena) == 0);
             if (status == WB_OK) {
-                status = wb_encoder_backward(s.encoder, s.grads, s.params, tape, s.dreps, arena);
+                status =
+                    wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena);
             }
             assert_int_equal(status, WB_ERR_MEMORY);
             assert_non_null(strstr(wb_error_message(), "the small arena"));
@@ -189,6 +190,43 @@ static void first_values_depend_on_the_seed_only(void **state) {
         }
         clear(&s);
         clear(&t);
+    }
+}
+
+/* The same gradient, without the rows that no token asks for. */
+static void a_compact_gradient_expands_to_the_whole_one(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {3, 10, 1};
+    static const wb_encoder_spec *const specs[] = {&small_bert, &small_static};
+    for (int k = 0; k < 2; k++) {
+        subject s = make(specs[k], lengths, 3);
+        const int64_t V = specs[k]->vocabulary, H = specs[k]->hidden;
+        const int64_t total = wb_encoder_table(s.encoder)->total;
+        float *compact = calloc((size_t)total, sizeof(*compact));
+        uint8_t *marks = calloc((size_t)V, 1);
+        int32_t *place = malloc((size_t)V * sizeof(*place));
+        wb_table_rows rows;
+        wb_arena *arena;
+        wb_tape *tape;
+        wb_table_rows_mark(marks, &s.packed);
+        wb_table_rows_number(&rows, place, marks, V);
+        assert_true(rows.count < V);
+        expect_ok(wb_arena_create(&arena, "test", (size_t)1 << 28));
+        expect_ok(wb_encoder_forward(s.encoder, s.reps, &tape, s.params, &s.packed, s.examples,
+                                     &evaluation, arena));
+        memset(s.grads, 0, (size_t)total * sizeof(*s.grads));
+        expect_ok(wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena));
+        expect_ok(wb_encoder_backward(s.encoder, compact, &rows, s.params, tape, s.dreps, arena));
+        for (int64_t i = wb_table_rows_elements(&rows, V, H, total); i < total; i++) {
+            assert_true(compact[i] == 0.0f);
+        }
+        wb_table_rows_expand(compact, &rows, V, H, total);
+        assert_memory_equal(compact, s.grads, (size_t)total * sizeof(*compact));
+        free(compact);
+        free(marks);
+        free(place);
+        wb_arena_destroy(arena);
+        clear(&s);
     }
 }
 
@@ -295,7 +333,7 @@ static void static_rows_and_gradients_equal_the_plain_form(void **state) {
             assert_true(s.reps[2 * 11 + i] == 0.0f); /* a text without tokens */
         }
         s.grads[3] = 100.0f; /* gradients are added to */
-        expect_ok(wb_encoder_backward(s.encoder, s.grads, s.params, tape, s.dreps, arena));
+        expect_ok(wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena));
         s.grads[3] -= 100.0f;
         for (int64_t i = 0; i < s.total; i++) {
             const double at = table[i], h = 1e-5;
@@ -321,6 +359,7 @@ int main(void) {
         cmocka_unit_test(memory_is_what_was_said),
         cmocka_unit_test(an_arena_that_is_too_small_is_an_error_and_given_back),
         cmocka_unit_test(first_values_depend_on_the_seed_only),
+        cmocka_unit_test(a_compact_gradient_expands_to_the_whole_one),
         cmocka_unit_test(operations_add_up_over_sequences),
         cmocka_unit_test(numbers_that_do_not_fit_together_are_refused),
         cmocka_unit_test(static_rows_and_gradients_equal_the_plain_form),

@@ -481,7 +481,7 @@ embeddings_and_pooling_equal_plain_sums_and_their_backward_is_the_transpose(void
             assert_true(fabsf(y[t * H + i] - wanted) < 1e-6f);
         }
     }
-    wb_embed_backward(dwords, dpositions, dtypes, dy, &chunk, H);
+    wb_embed_backward(dwords, NULL, dpositions, dtypes, dy, &chunk, H);
     const double forward = dot64(dy, y, T * H);
     const double backward =
         dot64(dwords, words, V * H) + dot64(dpositions, positions, P * H) + dot64(dtypes, types, H);
@@ -505,7 +505,7 @@ embeddings_and_pooling_equal_plain_sums_and_their_backward_is_the_transpose(void
     wb_embedding_bag_forward(bag, words, packed, H);
     expect_close(bag, pooled, 4 * H, 1e-6, "embedding bag");
     memset(dwords, 0, V * H * sizeof(float));
-    wb_embedding_bag_backward(dwords, dpooled, packed, H);
+    wb_embedding_bag_backward(dwords, NULL, dpooled, packed, H);
     assert_true(fabs(dot64(dpooled, bag, 4 * H) - dot64(dwords, words, V * H)) < 1e-3);
     float *const all[] = {words,  positions, types,      dy,     dpooled, y,
                           pooled, dwords,    dpositions, dtypes, dx,      bag};
