@@ -1,6 +1,6 @@
-/* The rows of the word table that a batch touches: the others' gradients are zeros, and nobody adds,
- * keeps or sends them. While a step adds gradients up, its arrays are laid out as the tensor table
- * says of a vocabulary of these rows only; afterwards they are expanded.
+/* The rows of the word table that a batch touches: the others' gradients are zeros, and nobody
+ * adds, keeps or sends them. While a step adds gradients up, its arrays are laid out as the tensor
+ * table says of a vocabulary of these rows only; afterwards they are expanded.
  *
  *     compact   | row 0 | row 1 | ... | all other parameters |
  *     expanded  |   0   | row 0 |  0  |  0  | row 1 |  ...  | all other parameters |
