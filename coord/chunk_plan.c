@@ -3,9 +3,6 @@
 
 #include "units.h"
 
-#include <stdio.h>
-#include <string.h>
-
 static int64_t cut(int64_t *firsts, const wb_packed *packed, int64_t chunk_tokens) {
     int64_t chunks = 0, start = 0;
     firsts[0] = 0;
@@ -89,62 +86,4 @@ wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packe
     memory->least = all.lone;
 done:
     return status;
-}
-
-/* The number after `name` in a file of "name number" lines, or the first number where name is NULL;
- * SIZE_MAX where there is none ("max"). */
-static size_t read_number(const char *path, const char *name) {
-    char line[256];
-    size_t found = SIZE_MAX;
-    FILE *file = fopen(path, "r");
-    while (file && found == SIZE_MAX && fgets(line, sizeof(line), file)) {
-        unsigned long long number;
-        if (name ? (strncmp(line, name, strlen(name)) == 0 &&
-                    sscanf(line + strlen(name), " %llu", &number) == 1)
-                 : sscanf(line, "%llu", &number) == 1) {
-            found = (size_t)number;
-        }
-    }
-    if (file) {
-        (void)fclose(file);
-    }
-    return found;
-}
-
-/* The tightest limit of this process's control groups (version 2; or version 1), from its own up to
- * the root. */
-static size_t control_group_limit(void) {
-    char line[1024], path[1200];
-    size_t limit = SIZE_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    while (file && fgets(line, sizeof(line), file)) {
-        line[strcspn(line, "\n")] = '\0';
-        const bool unified = strncmp(line, "0::", 3) == 0;
-        char *const memory = strstr(line, ":memory:");
-        if (!unified && !memory) {
-            continue;
-        }
-        char *group = unified ? line + 3 : memory + 8;
-        for (char *end = group + strlen(group); end; end = strrchr(group, '/')) {
-            *end = '\0';
-            (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s%s/%s", unified ? "" : "/memory",
-                           group, unified ? "memory.max" : "memory.limit_in_bytes");
-            const size_t found = read_number(path, NULL);
-            limit = found < limit ? found : limit;
-        }
-    }
-    if (file) {
-        (void)fclose(file);
-    }
-    return limit;
-}
-
-size_t wb_memory_budget(int local_ranks, size_t reserved) {
-    const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
-    size_t usable = kib == SIZE_MAX ? (size_t)4 << 30 : kib * 1024;
-    const size_t limit = control_group_limit();
-    usable = limit < usable ? limit : usable;
-    const size_t share = usable / 2 / (size_t)local_ranks;
-    const size_t least = (size_t)64 << 20;
-    return share > reserved + least ? share - reserved : least;
 }

@@ -33,8 +33,4 @@ typedef struct wb_chunk_memory {
 wb_status wb_chunk_plan_keep(wb_chunk_plan *plans, const wb_packed *const *packed, int64_t count,
                              const wb_encoder *encoder, size_t budget, wb_chunk_memory *memory);
 
-/* Local. What a rank may use for activations when memory.budget is 0: half of the memory that is
- * free or that its control group allows, shared by the ranks of this host, less `reserved`. */
-size_t wb_memory_budget(int local_ranks, size_t reserved);
-
 #endif

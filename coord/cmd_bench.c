@@ -8,16 +8,19 @@
 #include "exchange.h"
 #include "gemm.h"
 #include "log.h"
+#include "memory.h"
 #include "product.h"
 #include "step.h"
 #include "units.h"
 
 #include <stdlib.h>
 
-enum { SET, STEPS };
+enum { SET, STEPS, KEEP };
 const wb_flag wb_bench_flags[] = {
     [SET] = {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "set a key; wins over the file"},
     [STEPS] = {"steps", WB_FLAG_OPTIONAL, "N", "5", "steps to measure, after one to warm up"},
+    [KEEP] = {"keep-less", WB_FLAG_SWITCH, NULL, NULL,
+              "between them, steps that keep half and hardly any of the activations"},
 };
 const int wb_bench_flag_count = sizeof(wb_bench_flags) / sizeof(wb_bench_flags[0]);
 
@@ -29,7 +32,22 @@ typedef struct sample {
     double achieved;  /* likewise, of the step's useful products */
     double performed; /* likewise, with what was encoded twice */
     double tokens;    /* a second */
+    double kept;      /* share of the tokens whose activations were kept */
 } sample;
+
+/* Shares of the activations that are asked to be kept, all of them first. */
+static const double shares[] = {1.0, 0.5, 0.0};
+enum { SHARES = sizeof(shares) / sizeof(shares[0]) };
+
+typedef struct bench {
+    wb_trainer trainer;
+    float *scratch;          /* of products */
+    sample *samples[SHARES]; /* [steps] */
+    wb_chunk_memory memory;  /* of the step before, all kept */
+    size_t expected;         /* the most that a rank was expected to take */
+    int64_t steps;
+    int share_count;
+} bench;
 
 static int by_share(const void *a, const void *b) {
     const sample *x = a, *y = b;
@@ -37,43 +55,88 @@ static int by_share(const void *a, const void *b) {
     return left < right ? -1 : (left > right ? 1 : 0);
 }
 
-/* The product that dominates: chunk tokens against the widest layer; a plain square for static. By
- * BLAS, and as the step computes it. */
-static wb_status measure_rates(double rates[2], wb_trainer *t, float *scratch) {
-    const wb_encoder_spec *spec = &t->model.folder.spec;
-    const int64_t m = 2048, k = spec->hidden;
-    const int64_t n = spec->intermediate > 0 ? spec->intermediate : 2048;
-    rates[0] = wb_gemm_rate(m, n, k, 0.3, scratch);
-    rates[1] = wb_product_rate(spec->precision, m, n, k, 0.3, scratch);
-    return wb_reduce_sums(t->comm, rates, 2); /* all ranks are busy at once, as in a step */
+/* The product that dominates: chunk tokens against the widest layer; a plain square for static. */
+typedef struct shape {
+    int64_t m, n, k;
+} shape;
+
+static shape shape_of(const wb_encoder_spec *spec) {
+    return (shape){
+        .m = 2048, .n = spec->intermediate > 0 ? spec->intermediate : 2048, .k = spec->hidden};
 }
 
-static wb_status measure(sample *samples, int64_t steps, wb_trainer *t) {
+/* By BLAS, and as the step computes it; all ranks are busy at once, as in a step. */
+static wb_status measure_rates(double rates[2], bench *b) {
+    const wb_encoder_spec *spec = &b->trainer.model.folder.spec;
+    const shape s = shape_of(spec);
+    rates[0] = wb_gemm_rate(s.m, s.n, s.k, 0.3, b->scratch);
+    rates[1] = wb_product_rate(spec->precision, s.m, s.n, s.k, 0.3, b->scratch);
+    return wb_reduce_sums(b->trainer.comm, rates, 2);
+}
+
+/* A step between two measurements of the rates, with a part of the activations' memory taken away
+ * so that about `share` of them is kept. */
+static wb_status measure_step(sample *result, bench *b, double share) {
     wb_status status = WB_OK;
-    const wb_encoder_spec *spec = &t->model.folder.spec;
-    const int64_t n = spec->intermediate > 0 ? spec->intermediate : 2048;
-    float *scratch = malloc(wb_float_bytes((2048 + n) * spec->hidden + 2048 * n));
-    WB_TRY_ALL(t->comm, scratch ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for two matrices"));
-    for (int64_t i = -1; i < steps; i++) {
-        double before[2], after[2];
-        wb_step_report report;
-        WB_TRY(measure_rates(before, t, scratch));
-        const double began = wb_now();
-        WB_TRY(wb_step_run(t, &report));
-        const double seconds = wb_now() - began;
-        WB_TRY(measure_rates(after, t, scratch));
-        if (i >= 0) {
-            samples[i] = (sample){.seconds = seconds,
-                                  .rate = (before[0] + after[0]) / 2.0,
-                                  .own_rate = (before[1] + after[1]) / 2.0,
-                                  .achieved = report.flops / seconds,
-                                  .performed = (report.flops + report.extra_flops) / seconds,
-                                  .tokens = (double)report.tokens / seconds};
+    wb_trainer *t = &b->trainer;
+    double before[2], after[2];
+    wb_step_report report;
+    void *blocked;
+    const size_t mark = wb_arena_mark(t->chunk_arena), left = wb_arena_left(t->chunk_arena);
+    const double spread = (double)(b->memory.needed - b->memory.least);
+    const size_t leave = b->memory.least + b->memory.least / 8 + (size_t)(share * spread);
+    WB_TRY(measure_rates(before, b));
+    if (share < 1.0 && leave < left) {
+        WB_TRY_ALL(t->comm, wb_arena_take(t->chunk_arena, left - leave, &blocked));
+    }
+    const double began = wb_now();
+    WB_TRY(wb_step_run(t, &report));
+    const double seconds = wb_now() - began;
+    wb_arena_release(t->chunk_arena, mark);
+    WB_TRY(measure_rates(after, b));
+    if (share == 1.0) {
+        const size_t expected = wb_trainer_expected_peak(t, report.memory.needed);
+        b->memory = report.memory;
+        b->expected = expected > b->expected ? expected : b->expected;
+    }
+    *result = (sample){.seconds = seconds,
+                       .rate = (before[0] + after[0]) / 2.0,
+                       .own_rate = (before[1] + after[1]) / 2.0,
+                       .achieved = report.flops / seconds,
+                       .performed = (report.flops + report.extra_flops) / seconds,
+                       .tokens = (double)report.tokens / seconds,
+                       .kept = (double)report.kept_tokens / (double)report.tokens};
+done:
+    wb_arena_release(t->chunk_arena, mark);
+    return status;
+}
+
+static wb_status measure(bench *b) {
+    wb_status status = WB_OK;
+    sample warm;
+    WB_TRY(measure_step(&warm, b, 1.0));
+    for (int64_t i = 0; i < b->steps; i++) {
+        for (int j = 0; j < b->share_count; j++) {
+            WB_TRY(measure_step(&b->samples[j][i], b, shares[j]));
         }
     }
+    for (int j = 0; j < b->share_count; j++) {
+        qsort(b->samples[j], (size_t)b->steps, sizeof(sample), by_share);
+    }
 done:
-    free(scratch);
     return status;
+}
+
+static wb_status take_memory(bench *b) {
+    const shape s = shape_of(&b->trainer.model.folder.spec);
+    b->scratch = malloc(wb_float_bytes((s.m + s.n) * s.k + s.m * s.n));
+    bool taken = b->scratch != NULL;
+    for (int j = 0; j < b->share_count; j++) {
+        b->samples[j] = calloc((size_t)b->steps, sizeof(sample));
+        taken = taken && b->samples[j];
+    }
+    return taken ? WB_OK
+                 : WB_ERROR(WB_ERR_MEMORY, "no memory for %lld samples", (long long)b->steps);
 }
 
 static void print(const sample *s, int64_t steps, const wb_trainer *t) {
@@ -96,31 +159,59 @@ static void print(const sample *s, int64_t steps, const wb_trainer *t) {
     (void)fflush(stdout);
 }
 
+/* What keeping less costs: time at the machine's rate for the same useful work. */
+static void print_shares(const bench *b) {
+    const sample *all = &b->samples[0][b->steps / 2];
+    for (int j = 1; j < b->share_count; j++) {
+        const sample *m = &b->samples[j][b->steps / 2];
+        const double cost = all->achieved / all->rate / (m->achieved / m->rate);
+        const double floor = (4.0 - m->kept) / (4.0 - all->kept);
+        (void)printf(
+            "keeping %2.0f %%  %.3f of the time of keeping %.0f %%; (4 - r) / 3 says %.3f\n",
+            100.0 * m->kept, cost, 100.0 * all->kept, floor);
+    }
+}
+
+/* Collective. */
+static wb_status print_memory(const bench *b) {
+    wb_status status = WB_OK;
+    const double own[] = {(double)b->expected, (double)wb_memory_peak()};
+    double least[2], mean[2], most[2];
+    WB_TRY(wb_reduce_spread(b->trainer.comm, least, mean, most, own, 2));
+    if (wb_comm_rank(b->trainer.comm) == 0) {
+        (void)printf("peak memory  %s a rank, %s were planned: %.1f %%\n",
+                     wb_bytes_text((size_t)most[1]).text, wb_bytes_text((size_t)most[0]).text,
+                     100.0 * most[1] / most[0]);
+        (void)fflush(stdout);
+    }
+done:
+    return status;
+}
+
 wb_status wb_command_bench(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
     wb_config config;
     wb_origins *origins = NULL;
-    wb_trainer trainer = {0};
-    sample *samples = NULL;
-    int64_t steps = 0;
-    WB_TRY_ALL(comm, wb_argument_count("steps", arguments->values[STEPS], 1, 100000, &steps));
+    bench b = {.share_count = arguments->values[KEEP] ? SHARES : 1};
+    WB_TRY_ALL(comm, wb_argument_count("steps", arguments->values[STEPS], 1, 100000, &b.steps));
     WB_TRY_ALL(comm, wb_config_read(&config, &origins, arguments->positional, arguments->repeated,
                                     arguments->repeats));
-    WB_TRY(wb_trainer_open(&trainer, &config, comm));
-    WB_TRY(wb_trainer_log_plan(&trainer));
-    samples = calloc((size_t)steps, sizeof(*samples));
-    WB_TRY_ALL(comm, samples
-                         ? WB_OK
-                         : WB_ERROR(WB_ERR_MEMORY, "no memory for %lld samples", (long long)steps));
-    WB_TRY(measure(samples, steps, &trainer));
-    qsort(samples, (size_t)steps, sizeof(*samples), by_share);
+    WB_TRY(wb_trainer_open(&b.trainer, &config, comm));
+    WB_TRY(wb_trainer_log_plan(&b.trainer));
+    WB_TRY_ALL(comm, take_memory(&b));
+    WB_TRY(measure(&b));
     if (wb_comm_rank(comm) == 0) {
-        print(samples, steps, &trainer);
+        print(b.samples[0], b.steps, &b.trainer);
+        print_shares(&b);
     }
-    WB_TRY(wb_timetable_log(&trainer.time, comm));
+    WB_TRY(print_memory(&b));
+    WB_TRY(wb_timetable_log(&b.trainer.time, comm));
 done:
-    free(samples);
-    wb_trainer_close(&trainer);
+    for (int j = 0; j < SHARES; j++) {
+        free(b.samples[j]);
+    }
+    free(b.scratch);
+    wb_trainer_close(&b.trainer);
     wb_origins_destroy(origins);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "embeddings_file.h"
 #include "exchange.h"
 #include "log.h"
+#include "memory.h"
 #include "retrieval.h"
 #include "units.h"
 

@@ -469,11 +469,29 @@ done:
     return status;
 }
 
+/* What the first step would keep and the most memory that a rank would then take. */
+static wb_status log_first_step(wb_trainer *t) {
+    wb_status status = WB_OK;
+    wb_step_report plan;
+    double least, mean, most;
+    WB_TRY(wb_step_plan(t, &plan));
+    const double own = (double)wb_trainer_expected_peak(t, plan.memory.needed);
+    WB_TRY(wb_reduce_spread(t->comm, &least, &mean, &most, &own, 1));
+    wb_log(WB_LOG_RUN,
+           "first step: %s tokens, activations of %.0f %% kept, the others encoded twice: %.2f of "
+           "the cost of keeping all; peak memory %s a rank",
+           wb_count_text(plan.tokens).text, 100.0 * (double)plan.kept_tokens / (double)plan.tokens,
+           (plan.flops + plan.extra_flops) / plan.flops, wb_bytes_text((size_t)most).text);
+done:
+    return status;
+}
+
 /* Opens all that a run would open and lays one step's plan, but makes no folder. */
 static wb_status dry_run(run *r) {
     wb_status status = WB_OK;
     WB_TRY(wb_trainer_open(&r->trainer, &r->config, r->comm));
     WB_TRY(wb_trainer_log_plan(&r->trainer));
+    WB_TRY(log_first_step(&r->trainer));
     wb_log(WB_LOG_RUN, "dry run: nothing was written");
 done:
     return status;

@@ -5,6 +5,7 @@
 #include "comm.h"
 #include "gemm.h"
 #include "io_library.h"
+#include "memory.h"
 #include "product.h"
 #include "units.h"
 

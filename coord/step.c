@@ -272,13 +272,30 @@ done:
     return status;
 }
 
-wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
-    wb_status status = WB_OK;
-    step s = {
+static step begin(wb_trainer *t) {
+    return (step){
         .t = t,
         .group = t->shape.group,
         .d = t->model.folder.spec.hidden,
         .pass = {.active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done}};
+}
+
+wb_status wb_step_plan(wb_trainer *t, wb_step_report *report) {
+    wb_status status = WB_OK;
+    step s = begin(t);
+    const size_t step_mark = wb_arena_mark(t->step_arena);
+    *report = (wb_step_report){0};
+    WB_TRY_ALL(t->comm, read_batch(&s));
+    report->queries = s.batch.B;
+    WB_TRY(count(&s, report));
+done:
+    wb_arena_release(t->step_arena, step_mark);
+    return status;
+}
+
+wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
+    wb_status status = WB_OK;
+    step s = begin(t);
     const size_t step_mark = wb_arena_mark(t->step_arena);
     const size_t chunk_mark = wb_arena_mark(t->chunk_arena);
     wb_contrast_report contrast;

@@ -24,4 +24,8 @@ typedef struct wb_step_report {
  * Errors: WB_ERR_NUMERIC where loss or gradient is not finite; WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_step_run(wb_trainer *trainer, wb_step_report *report);
 
+/* Collective. What step trainer->done + 1 would do: its tokens, what of them is kept, memory.
+ * Nothing is computed. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_step_plan(wb_trainer *trainer, wb_step_report *report);
+
 #endif

@@ -8,6 +8,7 @@
 #include "guide.h"
 #include "hash.h"
 #include "log.h"
+#include "memory.h"
 #include "units.h"
 
 #include <math.h>
@@ -192,6 +193,13 @@ done:
     return status;
 }
 
+/* What is resident now beside parameters and optimizer state, which were written to. */
+static void note_program(wb_trainer *t) {
+    const size_t one = wb_float_bytes(t->model.table.total), now = wb_memory_now();
+    const size_t arrays = (size_t)(1 + wb_optimizer_slots(t->optimizer.kind)) * one;
+    t->program = now > arrays ? now - arrays : 0;
+}
+
 wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm) {
     wb_status status = WB_OK;
     *t = (wb_trainer){.config = config, .comm = comm};
@@ -205,6 +213,7 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     WB_TRY(plan_batches(t));
     WB_TRY(wb_guide_open(t));
     WB_TRY_ALL(comm, reserve(t));
+    note_program(t);
 done:
     return status;
 }
@@ -220,6 +229,11 @@ void wb_trainer_close(wb_trainer *t) {
     wb_model_close(&t->guide);
     wb_model_close(&t->model);
     *t = (wb_trainer){0};
+}
+
+size_t wb_trainer_expected_peak(const wb_trainer *t, size_t activations) {
+    return t->program + wb_float_bytes(t->model.table.total) + wb_arena_peak(t->run_arena) +
+           wb_arena_left(t->step_arena) + activations;
 }
 
 wb_checkpoint wb_trainer_checkpoint(wb_trainer *t) {

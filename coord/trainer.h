@@ -37,6 +37,7 @@ typedef struct wb_trainer {
     int64_t slot_total;               /* slots of the batch, a power of two */
     wb_ordered_sum *ordered;          /* owned; NULL where reduce.mode is fast */
     int64_t done;                     /* optimizer steps done */
+    size_t program; /* bytes resident when all was open, beside the arrays above */
 } wb_trainer;
 
 /* Local. Checks that model and data are named, which is cheap: before a run folder is made.
@@ -64,6 +65,10 @@ wb_status wb_trainer_resume(wb_trainer *trainer, int64_t step);
 /* Collective. Compares parameters and optimizer state of all ranks, bit by bit, through their sums.
  * Error: WB_ERR_DIVERGED, naming the ranks that differ from most; of two, nobody knows which. */
 wb_status wb_trainer_check_same(const wb_trainer *trainer);
+
+/* Local. Resident bytes that the run will need at most on this rank, when a step's activations take
+ * `activations`. */
+size_t wb_trainer_expected_peak(const wb_trainer *trainer, size_t activations);
 
 /* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
 wb_status wb_trainer_log_plan(wb_trainer *trainer);

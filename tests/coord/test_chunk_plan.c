@@ -1,5 +1,6 @@
 /* Chunks and budgets: what the plan says against what a step then takes from an arena. */
 #include "chunk_plan.h"
+#include "memory.h"
 #include "rng.h"
 #include "testing.h"
 
@@ -237,12 +238,41 @@ static void the_usual_budget_is_shared_by_the_ranks_of_a_host(void **state) {
     assert_true(fabs(half - (double)alone / 2.0) < (double)alone / 10.0);
 }
 
+static void slurm_limits_the_usual_budget(void **state) {
+    (void)state;
+    const size_t mib = (size_t)1 << 20;
+    assert_int_equal(setenv("SLURM_MEM_PER_CPU", "100", 1), 0);
+    assert_int_equal(setenv("SLURM_CPUS_ON_NODE", "3", 1), 0);
+    assert_int_equal(wb_memory_budget(1, 0), 150 * mib);
+    assert_int_equal(setenv("SLURM_MEM_PER_NODE", "260", 1), 0);
+    assert_int_equal(wb_memory_budget(1, 20 * mib), 110 * mib);
+    assert_int_equal(setenv("SLURM_MEM_PER_NODE", "0", 1), 0); /* all of the node */
+    assert_int_equal(wb_memory_budget(1, 0), 150 * mib);
+    assert_int_equal(unsetenv("SLURM_MEM_PER_CPU"), 0);
+    assert_true(wb_memory_budget(1, 0) > 150 * mib);
+    assert_int_equal(unsetenv("SLURM_MEM_PER_NODE"), 0);
+    assert_int_equal(unsetenv("SLURM_CPUS_ON_NODE"), 0);
+}
+
+static void the_peak_is_no_less_than_what_is_resident(void **state) {
+    (void)state;
+    const size_t bytes = (size_t)64 << 20, before = wb_memory_now();
+    char *const block = malloc(bytes);
+    memset(block, 1, bytes);
+    const size_t with = wb_memory_now();
+    assert_true(with > before + bytes / 2);
+    free(block);
+    assert_true(wb_memory_peak() >= with);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_cover_all_sequences_in_order_and_are_as_long_as_allowed),
         cmocka_unit_test(a_step_stays_within_what_was_planned_and_that_within_the_budget),
         cmocka_unit_test(a_budget_below_one_chunk_says_what_is_needed),
         cmocka_unit_test(a_rank_without_sequences_needs_nothing),
+        cmocka_unit_test(slurm_limits_the_usual_budget),
+        cmocka_unit_test(the_peak_is_no_less_than_what_is_resident),
         cmocka_unit_test(the_usual_budget_is_shared_by_the_ranks_of_a_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

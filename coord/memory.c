@@ -1,0 +1,102 @@
+/* Limits of control groups and of Slurm, and what /proc says. */
+#include "memory.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The number after `name` in a file of "name number" lines, or the first number where name is NULL;
+ * SIZE_MAX where there is none ("max"). */
+static size_t read_number(const char *path, const char *name) {
+    char line[256];
+    size_t found = SIZE_MAX;
+    FILE *file = fopen(path, "r");
+    while (file && found == SIZE_MAX && fgets(line, sizeof(line), file)) {
+        unsigned long long number;
+        if (name ? (strncmp(line, name, strlen(name)) == 0 &&
+                    sscanf(line + strlen(name), " %llu", &number) == 1)
+                 : sscanf(line, "%llu", &number) == 1) {
+            found = (size_t)number;
+        }
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return found;
+}
+
+/* The tightest limit of this process's control groups (version 2; or version 1), from its own up to
+ * the root. */
+static size_t control_group_limit(void) {
+    char line[1024], path[1200];
+    size_t limit = SIZE_MAX;
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    while (file && fgets(line, sizeof(line), file)) {
+        line[strcspn(line, "\n")] = '\0';
+        const bool unified = strncmp(line, "0::", 3) == 0;
+        char *const memory = strstr(line, ":memory:");
+        if (!unified && !memory) {
+            continue;
+        }
+        char *group = unified ? line + 3 : memory + 8;
+        for (char *end = group + strlen(group); end; end = strrchr(group, '/')) {
+            *end = '\0';
+            (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s%s/%s", unified ? "" : "/memory",
+                           group, unified ? "memory.max" : "memory.limit_in_bytes");
+            const size_t found = read_number(path, NULL);
+            limit = found < limit ? found : limit;
+        }
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return limit;
+}
+
+/* A number in the environment, SIZE_MAX where there is none or it is 0, Slurm's word for all. */
+static size_t named_number(const char *name) {
+    const char *const text = getenv(name);
+    const unsigned long long number = text ? strtoull(text, NULL, 10) : 0;
+    return number > 0 && number < SIZE_MAX >> 20 ? (size_t)number : SIZE_MAX;
+}
+
+/* What Slurm gave the job on this node: --mem, or --mem-per-cpu for each of its processors; MiB.
+ * Not every cluster enforces it by a control group, but each accounts for it. */
+static size_t slurm_limit(void) {
+    const size_t node = named_number("SLURM_MEM_PER_NODE");
+    const size_t cpu = named_number("SLURM_MEM_PER_CPU");
+    const size_t cpus = named_number("SLURM_CPUS_ON_NODE");
+    if (node != SIZE_MAX) {
+        return node << 20;
+    }
+    return cpu != SIZE_MAX && cpus != SIZE_MAX && cpus < (SIZE_MAX >> 20) / cpu ? cpu * cpus << 20
+                                                                                : SIZE_MAX;
+}
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+size_t wb_memory_budget(int local_ranks, size_t reserved) {
+    const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
+    size_t usable = kib == SIZE_MAX ? (size_t)4 << 30 : kib * 1024;
+    usable = smaller(usable, smaller(control_group_limit(), slurm_limit()));
+    const size_t share = usable / 2 / (size_t)local_ranks;
+    const size_t least = (size_t)64 << 20;
+    return share > reserved + least ? share - reserved : least;
+}
+
+static size_t status_bytes(const char *name) {
+    const size_t kib = read_number("/proc/self/status", name);
+    return kib == SIZE_MAX ? 0 : kib * 1024;
+}
+
+size_t wb_memory_now(void) {
+    return status_bytes("VmRSS:");
+}
+
+size_t wb_memory_peak(void) {
+    return status_bytes("VmHWM:");
+}
