@@ -266,9 +266,11 @@ done:
     return status;
 }
 
+/* Over a very wide batch a slot takes minutes: the watchdog sees each of them begin. */
 static wb_status meet(contrast *c) {
     wb_status status = WB_OK;
     for (int64_t i = 0; i < c->count; i++) {
+        wb_timetable_enter(&c->t->time, WB_PHASE_LOSS);
         WB_TRY(wb_infonce_meet(c->parts[i].walk, &c->block, c->t->step_arena));
     }
 done:
@@ -288,6 +290,7 @@ done:
 static wb_status answer(contrast *c) {
     wb_status status = WB_OK;
     for (int64_t i = 0; i < c->count; i++) {
+        wb_timetable_enter(&c->t->time, WB_PHASE_LOSS);
         const part *own = &c->parts[i];
         WB_TRY(wb_infonce_answer(own->walk, dq_of(own), dp_of(own, c->loss.width), &c->block,
                                  c->t->step_arena));
