@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEVELS = 36, PIECE = 1 << 27 }; /* depth of a stack over 2^16 slots that begins anywhere */
+enum {
+    LEVELS = 36,              /* depth of a stack over 2^16 slots that begins anywhere */
+    BUCKET = 1 << 19,         /* floats that travel together, at least */
+    BUCKET_OF_RANK = 1 << 14, /* of these, a rank's piece at least */
+    TAGS = LEVELS + 1         /* messages of a bucket between two ranks: subtrees, result */
+};
 
 /* A finished subtree: slots [index << level, (index + 1) << level). */
 typedef struct node {
@@ -22,16 +27,40 @@ typedef struct node_stack {
     int depth;
 } node_stack;
 
+/* An addition that joins two subtrees. */
+typedef struct join {
+    float *to;
+    const float *from;
+} join;
+
+/* Elements [begin, end) on their way. */
+typedef struct bucket {
+    int64_t begin, end;
+    float *received; /* this rank's piece of the other ranks' subtrees, one after the other */
+    enum travels { SUBTREES, RESULTS, NOTHING } travels;
+    MPI_Request *requests; /* of what travels */
+    int request_count;
+} bucket;
+
 struct wb_ordered_sum {
     wb_comm *comm;
     int64_t slots, most, count; /* floats of an array: at most, of this sum */
+    float *result;
+    const bool *has_rows;
     node_stack stack;
     float *free_arrays[LEVELS]; /* [count] each */
     int free_count;
-    int64_t next;    /* first slot of this rank that was not handed out */
-    float *received; /* pieces of the other ranks' subtrees */
+    int64_t next; /* first slot of this rank that was not handed out */
+
+    bool complete;      /* no slot comes any more: the stack is what this rank ends with */
+    join joins[LEVELS]; /* what completing it adds, bucket by bucket */
+    int join_count;
+    node_stack *pieces; /* [K], subtrees that each rank ends with */
+    int64_t settled;    /* elements from here on are in buckets */
+    bucket *buckets;
+    int64_t bucket_count;
+    float *received, *received_end;
     MPI_Request *requests;
-    int64_t request_capacity, request_count;
 };
 
 /* ---- The tree
@@ -44,15 +73,10 @@ static void add(float *restrict to, const float *restrict from, int64_t count) {
     }
 }
 
-static void give_back(wb_ordered_sum *sum, float *array) {
-    if (sum && array) {
-        sum->free_arrays[sum->free_count++] = array;
-    }
-}
-
-/* Pushes a subtree and joins siblings while there are any: left + right, in this order. Arrays of
- * right siblings go back to `sum` where it is not NULL. */
-static void push(node_stack *stack, node top, int64_t count, wb_ordered_sum *sum) {
+/* Pushes a subtree and joins siblings while there are any: left + right, in this order. The
+ * additions are not made but listed in `joins`. Returns how many there are. */
+static int push(node_stack *stack, node top, join *joins) {
+    int count = 0;
     while (stack->depth > 0 && top.index % 2 == 1) {
         const node left = stack->nodes[stack->depth - 1];
         if (left.level != top.level || left.index != top.index - 1) {
@@ -60,23 +84,30 @@ static void push(node_stack *stack, node top, int64_t count, wb_ordered_sum *sum
         }
         stack->depth--;
         if (left.values && top.values) {
-            add(left.values, top.values, count);
-            give_back(sum, top.values);
+            joins[count++] = (join){.to = left.values, .from = top.values};
         }
         top = (node){.level = left.level + 1,
                      .index = left.index / 2,
                      .values = left.values ? left.values : top.values};
     }
     stack->nodes[stack->depth++] = top;
+    return count;
+}
+
+static void add_joins(const join *joins, int n, int64_t begin, int64_t end) {
+    for (int i = 0; i < n; i++) {
+        add(joins[i].to + begin, joins[i].from + begin, end - begin);
+    }
 }
 
 /* The subtrees that a rank ends with, without values, and which of them have rows. */
-static node_stack shape_of(const wb_ordered_sum *sum, int rank, const bool *has_rows) {
+static node_stack shape_of(const wb_ordered_sum *sum, int rank) {
     node_stack stack = {.depth = 0};
+    join joins[LEVELS];
     static float present; /* only its address counts */
     const int64_t end = wb_slot_share(sum->slots, rank + 1, sum->comm->world);
     for (int64_t s = wb_slot_share(sum->slots, rank, sum->comm->world); s < end; s++) {
-        push(&stack, (node){.index = s, .values = has_rows[s] ? &present : NULL}, 0, NULL);
+        (void)push(&stack, (node){.index = s, .values = sum->has_rows[s] ? &present : NULL}, joins);
     }
     return stack;
 }
@@ -100,12 +131,13 @@ static int arrays_of(const wb_comm *comm, int64_t slots) {
     return (int64_t)arrays < most ? arrays : (int)(most > 0 ? most : 1);
 }
 
-static int64_t piece_begin(const wb_ordered_sum *sum, int rank) {
-    return (int64_t)((__int128)sum->count * rank / sum->comm->world);
+static int64_t bucket_size(const wb_comm *comm) {
+    const int64_t of_ranks = (int64_t)BUCKET_OF_RANK * comm->world;
+    return of_ranks > BUCKET ? of_ranks : BUCKET;
 }
 
-static int64_t longest_piece(const wb_comm *comm, int64_t count) {
-    return count / comm->world + 1;
+static int64_t buckets_of(const wb_comm *comm, int64_t count) {
+    return count / bucket_size(comm) + 1;
 }
 
 /* Subtrees of other ranks that a rank may receive a piece of. */
@@ -113,10 +145,20 @@ static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
     return (int64_t)(comm->world - 1) * arrays_of(comm, slots);
 }
 
+/* Messages that a bucket may have on their way at once: each subtree goes and comes, or each
+ * result. */
+static int64_t requests_of(const wb_comm *comm, int64_t slots) {
+    return 2 * nodes_received(comm, slots) + 1;
+}
+
+/* Floats received: pieces of each bucket are rounded up. */
+static int64_t floats_received(const wb_comm *comm, int64_t slots, int64_t count) {
+    return nodes_received(comm, slots) * (count / comm->world + buckets_of(comm, count));
+}
+
 size_t wb_ordered_sum_bytes(const wb_comm *comm, int64_t slots, int64_t count) {
     return (size_t)arrays_of(comm, slots) * wb_arena_rounded(wb_float_bytes(count)) +
-           wb_arena_rounded(
-               wb_float_bytes(nodes_received(comm, slots) * longest_piece(comm, count)));
+           wb_arena_rounded(wb_float_bytes(floats_received(comm, slots, count)));
 }
 
 wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slots, int64_t count,
@@ -130,12 +172,17 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
     for (; made->free_count < arrays_of(comm, slots); made->free_count++) {
         WB_TRY(wb_arena_floats(arena, count, &made->free_arrays[made->free_count]));
     }
-    const int64_t nodes = nodes_received(comm, slots), piece = longest_piece(comm, count);
-    WB_TRY(wb_arena_floats(arena, nodes * piece, &made->received));
-    made->request_capacity = 2 * (nodes + comm->world) * (piece / PIECE + 1);
-    made->requests = calloc((size_t)made->request_capacity, sizeof(MPI_Request));
-    WB_CHECK(made->requests, WB_ERR_MEMORY, "no memory for an ordered sum's requests");
-    wb_ordered_sum_start(made, count);
+    WB_TRY(wb_arena_floats(arena, floats_received(comm, slots, count), &made->received));
+    const int64_t buckets = buckets_of(comm, count), requests = requests_of(comm, slots);
+    made->pieces = calloc((size_t)comm->world, sizeof(*made->pieces));
+    made->buckets = calloc((size_t)buckets, sizeof(*made->buckets));
+    made->requests = calloc((size_t)(buckets * requests), sizeof(*made->requests));
+    WB_CHECK(made->pieces && made->buckets && made->requests, WB_ERR_MEMORY,
+             "no memory for an ordered sum of %lld buckets over %d ranks", (long long)buckets,
+             comm->world);
+    for (int64_t i = 0; i < buckets; i++) {
+        made->buckets[i].requests = made->requests + i * requests;
+    }
     *sum = made;
     made = NULL;
 done:
@@ -145,40 +192,70 @@ done:
 
 void wb_ordered_sum_destroy(wb_ordered_sum *sum) {
     if (sum) {
+        free(sum->pieces);
+        free(sum->buckets);
         free(sum->requests);
         free(sum);
     }
 }
 
-static void forget(wb_ordered_sum *sum) {
-    while (sum->stack.depth > 0) {
-        give_back(sum, sum->stack.nodes[--sum->stack.depth].values);
-    }
-    sum->next = wb_slot_share(sum->slots, sum->comm->rank, sum->comm->world);
+static void give_back(wb_ordered_sum *sum, const float *array) {
+    sum->free_arrays[sum->free_count++] = (float *)(uintptr_t)array;
 }
 
-void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count) {
+static void give_back_joined(wb_ordered_sum *sum) {
+    while (sum->join_count > 0) {
+        give_back(sum, sum->joins[--sum->join_count].from);
+    }
+}
+
+static void forget(wb_ordered_sum *sum) {
+    while (sum->stack.depth > 0) {
+        const node newest = sum->stack.nodes[--sum->stack.depth];
+        if (newest.values) {
+            give_back(sum, newest.values);
+        }
+    }
+    give_back_joined(sum);
+}
+
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, float *result, const bool *has_rows) {
     WB_ASSERT(count >= 0 && count <= sum->most, "%lld of at most %lld", (long long)count,
               (long long)sum->most);
     forget(sum);
-    sum->count = count;
+    sum->next = wb_slot_share(sum->slots, sum->comm->rank, sum->comm->world);
+    sum->count = sum->settled = count;
+    sum->result = result;
+    sum->has_rows = has_rows;
+    sum->complete = false;
+    sum->bucket_count = 0;
+    sum->received_end = sum->received;
 }
 
-/* Slots that were passed over have no rows. The newest array is joined to its siblings only when
- * the caller is done with it: at the next call. */
-static void skip_to(wb_ordered_sum *sum, int64_t slot) {
+/* The newest array is joined to its siblings only when the caller is done with it: at the next
+ * call. */
+static void join_newest(wb_ordered_sum *sum) {
     if (sum->stack.depth > 0) {
         const node newest = sum->stack.nodes[--sum->stack.depth];
-        push(&sum->stack, newest, sum->count, sum);
+        sum->join_count += push(&sum->stack, newest, sum->joins + sum->join_count);
     }
+}
+
+/* Slots that were passed over have no rows. */
+static void pass_over(wb_ordered_sum *sum, int64_t slot) {
     for (; sum->next < slot; sum->next++) {
-        push(&sum->stack, (node){.index = sum->next}, sum->count, sum);
+        sum->join_count +=
+            push(&sum->stack, (node){.index = sum->next}, sum->joins + sum->join_count);
     }
 }
 
 float *wb_ordered_sum_slot(wb_ordered_sum *sum, int64_t slot) {
-    skip_to(sum, slot);
-    WB_ASSERT(sum->free_count > 0 && sum->stack.depth < LEVELS, "slot %lld", (long long)slot);
+    join_newest(sum);
+    pass_over(sum, slot);
+    add_joins(sum->joins, sum->join_count, 0, sum->count);
+    give_back_joined(sum);
+    WB_ASSERT(!sum->complete && sum->free_count > 0 && sum->stack.depth < LEVELS, "slot %lld",
+              (long long)slot);
     float *values = sum->free_arrays[--sum->free_count];
     memset(values, 0, wb_float_bytes(sum->count));
     sum->stack.nodes[sum->stack.depth++] = (node){.index = slot, .values = values};
@@ -189,103 +266,164 @@ float *wb_ordered_sum_slot(wb_ordered_sum *sum, int64_t slot) {
 /* ---- Exchange
  * -------------------------------------------------------------------------------------------- */
 
-static wb_status post(wb_ordered_sum *sum, float *values, int64_t count, int rank, int tag,
-                      bool sends) {
+/* First element of a rank's piece of a bucket; rank == K gives its end. */
+static int64_t piece_of(const wb_ordered_sum *sum, const bucket *b, int rank) {
+    return b->begin + (b->end - b->begin) * rank / sum->comm->world;
+}
+
+static wb_status post(const wb_ordered_sum *sum, bucket *b, float *values, int64_t count, int rank,
+                      int message, bool sends) {
     wb_status status = WB_OK;
-    for (int64_t at = 0; at < count; at += PIECE) {
-        const int part = wb_int(count - at < PIECE ? count - at : PIECE);
-        MPI_Request *request = &sum->requests[sum->request_count++];
-        if (sends) {
-            WB_TRY_MPI(MPI_Isend(values + at, part, MPI_FLOAT, rank, tag, sum->comm->mpi, request));
-        } else {
-            WB_TRY_MPI(MPI_Irecv(values + at, part, MPI_FLOAT, rank, tag, sum->comm->mpi, request));
-        }
-    }
+    const MPI_Comm mpi = sum->comm->mpi;
+    const int tag = wb_int((b - sum->buckets) * TAGS + message);
+    MPI_Request *request = &b->requests[b->request_count++];
+    WB_TRY_MPI(sends ? MPI_Isend(values, wb_int(count), MPI_FLOAT, rank, tag, mpi, request)
+                     : MPI_Irecv(values, wb_int(count), MPI_FLOAT, rank, tag, mpi, request));
 done:
     return status;
 }
 
-/* Piece c of every subtree goes to rank c; this rank's piece of theirs lands in `received`, of
- * which `pieces` [K] then tells the places. */
-static wb_status exchange(wb_ordered_sum *sum, node_stack *pieces, const bool *has_rows) {
+/* Piece c of every subtree goes to rank c; this rank's piece of theirs comes. */
+static wb_status send_subtrees(wb_ordered_sum *sum, bucket *b) {
     wb_status status = WB_OK;
-    const int me = sum->comm->rank, world = sum->comm->world;
-    const int64_t mine = piece_begin(sum, me + 1) - piece_begin(sum, me);
-    float *place = sum->received;
-    sum->request_count = 0;
-    for (int r = 0; r < world; r++) {
-        pieces[r] = r == me ? sum->stack : shape_of(sum, r, has_rows);
-        for (int i = 0; i < pieces[r].depth; i++) {
-            node *subtree = &pieces[r].nodes[i];
-            if (!subtree->values) {
-                continue;
-            }
-            if (r == me) {
-                subtree->values += piece_begin(sum, me);
-            } else {
-                subtree->values = place;
-                WB_TRY(post(sum, place, mine, r, i, false));
-                place += mine;
+    const int me = sum->comm->rank;
+    const int64_t mine = piece_of(sum, b, me + 1) - piece_of(sum, b, me);
+    b->travels = SUBTREES;
+    b->request_count = 0;
+    b->received = sum->received_end;
+    for (int r = 0; r < sum->comm->world; r++) {
+        for (int i = 0; r != me && i < sum->pieces[r].depth; i++) {
+            if (sum->pieces[r].nodes[i].values) {
+                WB_TRY(post(sum, b, sum->received_end, mine, r, i, false));
+                sum->received_end += mine;
             }
         }
     }
-    for (int r = 0; r < world; r++) {
-        const int64_t begin = piece_begin(sum, r), length = piece_begin(sum, r + 1) - begin;
+    for (int r = 0; r < sum->comm->world; r++) {
+        const int64_t begin = piece_of(sum, b, r), count = piece_of(sum, b, r + 1) - begin;
         for (int i = 0; r != me && i < sum->stack.depth; i++) {
             if (sum->stack.nodes[i].values) {
-                WB_TRY(post(sum, sum->stack.nodes[i].values + begin, length, r, i, true));
+                WB_TRY(post(sum, b, sum->stack.nodes[i].values + begin, count, r, i, true));
             }
         }
     }
-    WB_TRY_MPI(MPI_Waitall(wb_int(sum->request_count), sum->requests, MPI_STATUSES_IGNORE));
 done:
     return status;
 }
 
-/* Every rank's finished piece reaches every rank, in place. */
-static wb_status spread(wb_ordered_sum *sum, float *result) {
-    wb_status status = WB_OK;
-    const int me = sum->comm->rank, world = sum->comm->world;
-    sum->request_count = 0;
-    const int64_t begin = piece_begin(sum, me), mine = piece_begin(sum, me + 1) - begin;
-    for (int r = 0; r < world; r++) {
-        const int64_t theirs = piece_begin(sum, r);
-        if (r != me) {
-            WB_TRY(post(sum, result + theirs, piece_begin(sum, r + 1) - theirs, r, LEVELS, false));
-            WB_TRY(post(sum, result + begin, mine, r, LEVELS, true));
-        }
-    }
-    WB_TRY_MPI(MPI_Waitall(wb_int(sum->request_count), sum->requests, MPI_STATUSES_IGNORE));
-done:
-    return status;
-}
-
-wb_status wb_ordered_sum_finish(wb_ordered_sum *sum, float *result, const bool *has_rows) {
-    wb_status status = WB_OK;
-    sum->comm->calls++;
-    const int me = sum->comm->rank, world = sum->comm->world;
-    const int64_t begin = piece_begin(sum, me), mine = piece_begin(sum, me + 1) - begin;
+/* This rank's piece of the sum over all ranks, from what it has and what it received. */
+static void add_up(const wb_ordered_sum *sum, const bucket *b) {
+    const int me = sum->comm->rank;
+    const int64_t begin = piece_of(sum, b, me), mine = piece_of(sum, b, me + 1) - begin;
     node_stack whole = {.depth = 0};
-    node_stack *pieces = calloc((size_t)world, sizeof(*pieces));
-    WB_TRY_ALL(sum->comm,
-               pieces ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for %d ranks' sums", world));
-    sum->comm->reductions++;
-    skip_to(sum, wb_slot_share(sum->slots, me + 1, world));
-    WB_TRY(exchange(sum, pieces, has_rows));
-    for (int r = 0; r < world; r++) {
-        for (int i = 0; i < pieces[r].depth; i++) {
-            push(&whole, pieces[r].nodes[i], mine, NULL);
+    join joins[LEVELS];
+    float *received = b->received;
+    for (int r = 0; r < sum->comm->world; r++) {
+        for (int i = 0; i < sum->pieces[r].depth; i++) {
+            node subtree = sum->pieces[r].nodes[i];
+            if (subtree.values && r == me) {
+                subtree.values = sum->stack.nodes[i].values + begin;
+            } else if (subtree.values) {
+                subtree.values = received;
+                received += mine;
+            }
+            add_joins(joins, push(&whole, subtree, joins), 0, mine);
         }
     }
     WB_ASSERT(whole.depth == 1, "%d subtrees are left", whole.depth);
     if (whole.nodes[0].values) {
-        memcpy(result + begin, whole.nodes[0].values, wb_float_bytes(mine));
+        memcpy(sum->result + begin, whole.nodes[0].values, wb_float_bytes(mine));
     } else {
-        memset(result + begin, 0, wb_float_bytes(mine));
+        memset(sum->result + begin, 0, wb_float_bytes(mine));
     }
-    WB_TRY(spread(sum, result));
+}
+
+/* Every rank's piece of the sum reaches every rank, in place. */
+static wb_status send_results(const wb_ordered_sum *sum, bucket *b) {
+    wb_status status = WB_OK;
+    const int me = sum->comm->rank;
+    const int64_t begin = piece_of(sum, b, me), mine = piece_of(sum, b, me + 1) - begin;
+    b->travels = RESULTS;
+    b->request_count = 0;
+    for (int r = 0; r < sum->comm->world; r++) {
+        const int64_t theirs = piece_of(sum, b, r);
+        if (r != me) {
+            WB_TRY(post(sum, b, sum->result + theirs, piece_of(sum, b, r + 1) - theirs, r, LEVELS,
+                        false));
+            WB_TRY(post(sum, b, sum->result + begin, mine, r, LEVELS, true));
+        }
+    }
 done:
-    free(pieces);
+    return status;
+}
+
+/* Goes on with a bucket where what travels has arrived; waits for it where that is `awaited`. */
+static wb_status move(const wb_ordered_sum *sum, bucket *b, enum travels awaited) {
+    wb_status status = WB_OK;
+    int arrived = 1;
+    while (b->travels != NOTHING) {
+        if (b->travels == awaited) {
+            WB_TRY_MPI(MPI_Waitall(b->request_count, b->requests, MPI_STATUSES_IGNORE));
+        } else {
+            WB_TRY_MPI(MPI_Testall(b->request_count, b->requests, &arrived, MPI_STATUSES_IGNORE));
+        }
+        if (!arrived) {
+            break;
+        }
+        if (b->travels == SUBTREES) {
+            add_up(sum, b);
+            WB_TRY(send_results(sum, b));
+        } else {
+            b->travels = NOTHING;
+        }
+    }
+done:
+    return status;
+}
+
+static void complete(wb_ordered_sum *sum) {
+    join_newest(sum);
+    pass_over(sum, wb_slot_share(sum->slots, sum->comm->rank + 1, sum->comm->world));
+    for (int r = 0; r < sum->comm->world; r++) {
+        sum->pieces[r] = shape_of(sum, r);
+    }
+    sum->complete = true;
+}
+
+/* All ranks cut the same buckets, whoever settles what and when. */
+wb_status wb_ordered_sum_settle(wb_ordered_sum *sum, int64_t from) {
+    wb_status status = WB_OK;
+    const int64_t size = bucket_size(sum->comm);
+    if (!sum->complete) {
+        complete(sum);
+    }
+    while (sum->settled > 0 && (sum->settled - size >= from || from == 0)) {
+        bucket *b = &sum->buckets[sum->bucket_count++];
+        b->end = sum->settled;
+        b->begin = b->end > size ? b->end - size : 0;
+        sum->settled = b->begin;
+        add_joins(sum->joins, sum->join_count, b->begin, b->end);
+        WB_TRY(send_subtrees(sum, b));
+    }
+    for (int64_t i = 0; i < sum->bucket_count; i++) {
+        WB_TRY(move(sum, &sum->buckets[i], NOTHING));
+    }
+done:
+    return status;
+}
+
+wb_status wb_ordered_sum_finish(wb_ordered_sum *sum) {
+    wb_status status = WB_OK;
+    sum->comm->calls++;
+    sum->comm->reductions++;
+    WB_TRY(wb_ordered_sum_settle(sum, 0));
+    for (int64_t i = 0; i < sum->bucket_count; i++) {
+        WB_TRY(move(sum, &sum->buckets[i], SUBTREES));
+    }
+    for (int64_t i = 0; i < sum->bucket_count; i++) {
+        WB_TRY(move(sum, &sum->buckets[i], RESULTS));
+    }
+done:
     forget(sum);
     return status;
 }

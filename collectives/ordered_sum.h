@@ -12,10 +12,14 @@
  *
  * Rank r of K owns slots [S r / K, S (r + 1) / K) and adds up the subtrees that lie within them,
  * with at most log2 S + 1 arrays at a time. Then ranks exchange subtree sums: the array is cut into
- * K pieces, rank c receives piece c of everybody's sums, finishes the tree for it and hands the
- * result to all (the traffic of an ordinary reduce-scatter and all-gather when K is a power of
- * two). So the bits of the result are those of the tree for every K up to S. A slot without rows
- * takes no part.
+ * buckets and each bucket into K pieces, rank c receives piece c of everybody's sums, finishes the
+ * tree for it and hands the result to all (the traffic of an ordinary reduce-scatter and all-gather
+ * when K is a power of two). So the bits of the result are those of the tree for every K up to S. A
+ * slot without rows takes no part.
+ *
+ * Buckets begin at the array's end, because backward passes do: a bucket travels as soon as this
+ * rank's last slot has settled it, while the layers below are still being computed. MPI moves
+ * nothing by itself, so who computes calls wb_ordered_sum_settle now and then.
  */
 #ifndef WB_ORDERED_SUM_H
 #define WB_ORDERED_SUM_H
@@ -40,16 +44,23 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
 size_t wb_ordered_sum_bytes(const wb_comm *comm, int64_t slots, int64_t count);
 void wb_ordered_sum_destroy(wb_ordered_sum *sum);
 
-/* Local. Forgets all slots: a new sum begins, of arrays of `count` floats. */
-void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count);
+/* Local. Forgets all slots: a new sum begins, of arrays of `count` floats.
+ *   result [count]     filled when wb_ordered_sum_finish returns; borrowed until then
+ *   has_rows [slots]   which slots take part, the same on every rank; borrowed likewise */
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, float *result, const bool *has_rows);
 
 /* Local. An array of zeros for the next slot of this rank that has rows; slots come in ascending
- * order. Borrowed until the next call of any function on `sum`. */
+ * order. Borrowed until the next call of this function, or until finished. */
 float *wb_ordered_sum_slot(wb_ordered_sum *sum, int64_t slot);
 
-/* Collective. result [count] filled, with the same bits on every rank.
- *   has_rows [slots]   which slots take part, the same on every rank
- * Error: WB_ERR_MPI. */
-wb_status wb_ordered_sum_finish(wb_ordered_sum *sum, float *result, const bool *has_rows);
+/* Local. The newest slot is this rank's last one with rows, and its elements from `from` on are
+ * final: they may travel. What travels is moved on, so that a call with the same `from` as before
+ * is of use too. Error: WB_ERR_MPI. */
+wb_status wb_ordered_sum_settle(wb_ordered_sum *sum, int64_t from);
+
+/* Collective. The result is there, with the same bits on every rank. All ranks call it after
+ * wb_ordered_sum_settle was called on any, also where a rank failed in between and brings a wrong
+ * sum: what travels must arrive. Error: WB_ERR_MPI. */
+wb_status wb_ordered_sum_finish(wb_ordered_sum *sum);
 
 #endif

@@ -117,6 +117,8 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
            "auto: ordered for bert, fast for static, whose steps are too short for it")            \
     COUNT(reduce_slots, "reduce.slots", 8, 1, 65536, ASKED,                                        \
           "parts of the batch that the tree begins with, and the most ranks with the same bits")   \
+    CHOICE(reduce_overlap, "reduce.overlap", "true", "true|false", FREE,                           \
+           "in ordered mode gradients travel while the layers below are still computed")           \
     SIZE(memory_gather, "memory.gather", "512M", FREE,                                             \
          "memory of one rank for all ranks' representations; if they need more they pass by in "   \
          "windows, with the same result")                                                          \

@@ -30,6 +30,8 @@ typedef struct step {
     bool *has_rows;          /* [slots of the batch] */
     wb_table_rows table;     /* rows of the word table that the batch touches, on any rank */
     int64_t gradient_floats; /* of a compact gradient */
+    int64_t added;           /* slots of this rank whose gradients were asked for */
+    wb_status travel;        /* of gradients that left before all were there */
 } step;
 
 /* First row of a slot of the batch. */
@@ -171,7 +173,16 @@ done:
 /* ---- Backward: kept chunks straight away, the others encode again
  * ------------------------------------------ */
 
-static wb_status backward_slot(step *s, int64_t i, float *grads) {
+/* What the last slot has settled may leave. */
+static void send_settled(void *context, int64_t from) {
+    step *s = context;
+    if (s->travel == WB_OK) {
+        s->travel = wb_ordered_sum_settle(s->t->ordered, from);
+    }
+}
+
+static wb_status backward_slot(step *s, int64_t i, float *grads,
+                               const wb_backward_listener *listener) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     const wb_slot *own = &s->slots[i];
@@ -181,6 +192,7 @@ static wb_status backward_slot(step *s, int64_t i, float *grads) {
     }
     for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
         const size_t mark = wb_arena_mark(t->chunk_arena);
+        const bool is_last = chunk + 1 == s->chunks[i].chunks;
         wb_tape *tape = NULL;
         if (chunk < s->chunks[i].kept) {
             tape = own->tapes[chunk];
@@ -190,31 +202,69 @@ static wb_status backward_slot(step *s, int64_t i, float *grads) {
         }
         wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
         WB_TRY(wb_encoder_backward(t->model.encoder, grads, &s->table, t->model.params, tape,
-                                   own->dreps + s->chunks[i].firsts[chunk] * s->d, t->chunk_arena));
+                                   own->dreps + s->chunks[i].firsts[chunk] * s->d,
+                                   is_last ? listener : NULL, t->chunk_arena));
         wb_arena_release(t->chunk_arena, mark);
     }
 done:
     return status;
 }
 
-/* Each slot adds to an array of its own, or all to one where order does not matter. */
+/* This rank's slots that have rows, of the first `n`. */
+static int64_t slots_with_rows(const step *s, int64_t n) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        count += s->has_rows[s->slots[i].number];
+    }
+    return count;
+}
+
+/* Where the next slot's gradients are added: to an array of its own, or all to one where order does
+ * not matter. */
+static float *next_gradients(step *s) {
+    const wb_trainer *t = s->t;
+    while (!s->has_rows[s->slots[s->added].number]) {
+        s->added++;
+    }
+    const int64_t number = s->slots[s->added++].number;
+    return t->ordered ? wb_ordered_sum_slot(t->ordered, number) : t->grads;
+}
+
+static wb_status backward_slots(step *s) {
+    wb_status status = WB_OK;
+    wb_trainer *t = s->t;
+    const wb_backward_listener sender = {.settled = send_settled, .context = s};
+    const bool overlaps = t->ordered && strcmp(t->config->reduce_overlap, "true") == 0;
+    const int64_t count = slots_with_rows(s, s->slot_count);
+    for (int64_t done = 0; done < count; done++) {
+        float *grads = next_gradients(s);
+        const bool travels = overlaps && done + 1 == count;
+        WB_TRY(backward_slot(s, s->added - 1, grads, travels ? &sender : NULL));
+    }
+    status = s->travel;
+done:
+    return status;
+}
+
+/* Collective. Also a rank that failed takes what the others have sent, and sends what they wait
+ * for. */
 static wb_status backward(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
     if (t->ordered) {
-        wb_ordered_sum_start(t->ordered, s->gradient_floats);
+        wb_ordered_sum_start(t->ordered, s->gradient_floats, t->grads, s->has_rows);
     } else {
         memset(t->grads, 0, wb_float_bytes(s->gradient_floats));
     }
-    for (int64_t i = 0; i < s->slot_count; i++) {
-        const int64_t number = s->slots[i].number;
-        if (s->has_rows[number]) {
-            WB_TRY(backward_slot(s, i,
-                                 t->ordered ? wb_ordered_sum_slot(t->ordered, number) : t->grads));
-        }
-    }
+    WB_TRY_ALL(t->comm, backward_slots(s));
 done:
+    if (status != WB_OK && status != WB_ERR_MPI && t->ordered) {
+        while (slots_with_rows(s, s->added) < slots_with_rows(s, s->slot_count)) {
+            (void)next_gradients(s);
+        }
+        (void)wb_ordered_sum_finish(t->ordered);
+    }
     return status;
 }
 
@@ -252,7 +302,7 @@ static wb_status update(step *s, wb_step_report *report) {
     const wb_tensor_table *table = &t->model.table;
     wb_timetable_enter(&t->time, WB_PHASE_REDUCE);
     if (t->ordered) {
-        WB_TRY(wb_ordered_sum_finish(t->ordered, t->grads, s->has_rows));
+        WB_TRY(wb_ordered_sum_finish(t->ordered));
     } else {
         WB_TRY(wb_reduce_floats(t->comm, t->grads, s->gradient_floats));
     }
@@ -312,7 +362,7 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     report->queries = s.batch.B;
     report->loss = contrast.loss;
     report->filtered_rows = contrast.filtered_rows;
-    WB_TRY_ALL(t->comm, backward(&s));
+    WB_TRY(backward(&s));
     WB_TRY(update(&s, report));
     t->done++;
 done:

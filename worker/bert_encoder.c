@@ -400,6 +400,8 @@ typedef struct backward_scratch {
     wb_numbers dqkv;    /* [T, 3 H] */
     wb_numbers dinner;  /* [T, F] */
     float *partial;     /* [2 * WB_ROW_BLOCKS, H] */
+    const wb_backward_listener *listener;
+    const float *grads; /* of the first parameter */
 } backward_scratch;
 
 static wb_status take_backward(backward_scratch *b, const wb_encoder_spec *spec, int64_t T,
@@ -417,6 +419,13 @@ done:
     return status;
 }
 
+/* Parameters stand in the order of the forward pass, so gradients settle from the end. */
+static void tell(const backward_scratch *b, const float *settled) {
+    if (b->listener) {
+        b->listener->settled(b->listener->context, settled - b->grads);
+    }
+}
+
 /* b->work.x holds the layer's x again. */
 static void layer_backward(const backward_scratch *b, const layer_weights *grads,
                            const layer_tape *tape, const wb_encoder_spec *spec, const layer_view *l,
@@ -428,23 +437,30 @@ static void layer_backward(const backward_scratch *b, const layer_weights *grads
                          tape->sum2, tape->mean2, tape->rstd2, &l->norm2, chunk, &l->output2, H);
     wb_linear_backward_input(b->dinner, false, b->dbranch, l->outer_w, T, F, H);
     wb_gelu_backward(b->dinner, work->gelu, b->dinner, tape->inner, T * F);
+    tell(b, grads->norm2_w);
     wb_linear_backward_weights(grads->outer_w, grads->outer_b, b->dbranch, work->gelu, T, F, H);
+    tell(b, grads->outer_w);
     wb_linear_backward_weights(grads->inner_w, grads->inner_b, b->dinner, work->middle, T, H, F);
+    tell(b, grads->inner_w);
     wb_linear_backward_input(wb_fp32(b->dsum), true, b->dinner, l->inner_w, T, H, F);
     wb_add_norm_backward(b->dout, b->dbranch, grads->norm1_w, grads->norm1_b, b->partial, b->dsum,
                          tape->sum1, tape->mean1, tape->rstd1, &l->norm1, chunk, &l->output1, H);
     wb_linear_backward_weights(grads->output_w, grads->output_b, b->dbranch, tape->context, T, H,
                                H);
+    tell(b, grads->output_w);
     wb_linear_backward_input(wb_fp32(b->dsum), false, b->dbranch, l->output_w, T, H, H);
     wb_attention_backward(b->dqkv, b->dsum, tape->context, tape->lse, tape->qkv, chunk,
                           &l->attention, spec->heads, H, work->attention);
+    tell(b, grads->output_w);
     wb_linear_backward_weights(grads->qkv_w, grads->qkv_b, b->dqkv, work->x, T, H, 3 * H);
+    tell(b, grads->qkv_w);
     wb_linear_backward_input(wb_fp32(b->dout), true, b->dqkv, l->qkv_w, T, H, 3 * H);
 }
 
 static wb_status bert_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
                                const float *params, void *kept, const float *dy,
-                               const wb_chunk *chunk, const wb_pass *pass, wb_arena *arena) {
+                               const wb_chunk *chunk, const wb_pass *pass,
+                               const wb_backward_listener *listener, wb_arena *arena) {
     wb_status status = WB_OK;
     const wb_encoder_spec *spec = &encoder->spec;
     const bert_tape *tape = kept;
@@ -455,7 +471,7 @@ static wb_status bert_backward(const wb_encoder *encoder, float *grads, const wb
     const wb_dropout none = {0};
     const wb_dropout dropout = dropout_at(pass, spec->dropout_hidden, WB_BERT_SITE_EMBEDDINGS);
     const size_t mark = wb_arena_mark(arena);
-    backward_scratch b;
+    backward_scratch b = {.listener = listener, .grads = grads};
     WB_TRY(take_backward(&b, spec, T, arena));
 
     if (spec->pooling == WB_POOLING_MEAN) {

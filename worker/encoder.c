@@ -155,7 +155,7 @@ done:
 
 wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
                               const float *params, wb_tape *tape, const float *dreps,
-                              wb_arena *arena) {
+                              const wb_backward_listener *listener, wb_arena *arena) {
     wb_status status = WB_OK;
     const size_t mark = wb_arena_mark(arena);
     const int64_t n = tape->chunk.packed.n, H = encoder->spec.hidden;
@@ -167,7 +167,7 @@ wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const wb_
         memcpy(dpooled, dreps, wb_float_bytes(n * H));
     }
     WB_TRY(encoder->kind->backward(encoder, grads, rows, params, tape->kept, dpooled, &tape->chunk,
-                                   &tape->pass, arena));
+                                   &tape->pass, listener, arena));
 done:
     wb_arena_release(arena, mark);
     return status;

@@ -59,11 +59,19 @@ wb_status wb_encoder_forward(const wb_encoder *encoder, float *reps, wb_tape **t
                              const float *params, const wb_packed *chunk, const uint32_t *examples,
                              const wb_pass *pass, wb_arena *arena);
 
+/* Called between the kernels of a backward pass: elements `from` ... of its gradients have all that
+ * the pass adds to them. */
+typedef struct wb_backward_listener {
+    void (*settled)(void *context, int64_t from);
+    void *context;
+} wb_backward_listener;
+
 /* Local. dreps [n, H] is the loss's gradient of each representation; grads is added to: [total], or
- * compact where `rows`, among them all of the chunk's, is not NULL. Error: WB_ERR_MEMORY. */
+ * compact where `rows`, among them all of the chunk's, is not NULL. `listener` may be NULL.
+ * Error: WB_ERR_MEMORY. */
 wb_status wb_encoder_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
                               const float *params, wb_tape *tape, const float *dreps,
-                              wb_arena *arena);
+                              const wb_backward_listener *listener, wb_arena *arena);
 
 /* Local. Floating-point operations of matrix products of one forward pass over these sequences. */
 double wb_encoder_flops(const wb_encoder *encoder, const wb_packed *packed);

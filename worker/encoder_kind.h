@@ -21,7 +21,8 @@ typedef struct wb_encoder_kind_ops {
     /* dy [n, H] is the gradient of the pooled rows; the word table comes first in `grads` */
     wb_status (*backward)(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
                           const float *params, void *kept, const float *dy, const wb_chunk *chunk,
-                          const wb_pass *pass, wb_arena *arena);
+                          const wb_pass *pass, const wb_backward_listener *listener,
+                          wb_arena *arena);
     double (*flops)(const wb_encoder_spec *spec, const wb_packed *packed);
 } wb_encoder_kind_ops;
 

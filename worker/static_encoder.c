@@ -30,10 +30,12 @@ static wb_status static_forward(const wb_encoder *encoder, float *y, void **kept
 
 static wb_status static_backward(const wb_encoder *encoder, float *grads, const wb_table_rows *rows,
                                  const float *params, void *kept, const float *dy,
-                                 const wb_chunk *chunk, const wb_pass *pass, wb_arena *arena) {
+                                 const wb_chunk *chunk, const wb_pass *pass,
+                                 const wb_backward_listener *listener, wb_arena *arena) {
     (void)params;
     (void)kept;
     (void)pass;
+    (void)listener;
     (void)arena;
     wb_embedding_bag_backward(grads, rows, dy, &chunk->packed, encoder->spec.hidden);
     return WB_OK;

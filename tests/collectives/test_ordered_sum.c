@@ -6,14 +6,24 @@
 static wb_comm *comm;
 static int rank, world;
 
-/* Value i of a slot's array: sums of these are rounded at every addition. Rounded itself, lest the
- * compiler fuse its product with an addition. */
+enum { SLOTS = 64, VALUES = 1009 };
+static float values_of[SLOTS][VALUES];
+
+/* Sums of these are rounded at every addition. */
+static void draw_values(void) {
+    for (int slot = 0; slot < SLOTS; slot++) {
+        const wb_rng_key key = {
+            .seed = 3, .example = (uint32_t)slot, .site = wb_rng_site(WB_RNG_TEST, 0)};
+        for (int i = 0; i < VALUES; i++) {
+            values_of[slot][i] =
+                wb_rng_normal(key, (uint32_t)i) * (slot % 3 == 0 ? 1000.0f : 0.001f);
+        }
+    }
+}
+
+/* Value i of a slot's array. */
 static float value_of(int64_t slot, int64_t i) {
-    const wb_rng_key key = {
-        .seed = 3, .example = (uint32_t)slot, .site = wb_rng_site(WB_RNG_TEST, 0)};
-    const volatile float value =
-        wb_rng_normal(key, (uint32_t)i) * (slot % 3 == 0 ? 1000.0f : 0.001f);
-    return value;
+    return values_of[slot][i % VALUES];
 }
 
 /* Element i of the sum over slots [first, first + count), as the tree adds; *found: any has rows.
@@ -30,22 +40,35 @@ static float tree(int64_t first, int64_t count, int64_t i, const bool *has_rows,
     return left_found && right_found ? left + right : (left_found ? left : right);
 }
 
-static void add_slots(wb_ordered_sum *sum, int64_t slots, int64_t count, const bool *has_rows) {
+/* The last slot settles a part at a time where `parts` says that it does. */
+static void add_slots(wb_ordered_sum *sum, float *result, int64_t slots, int64_t count,
+                      const bool *has_rows, int64_t parts) {
     const int64_t end = wb_slot_share(slots, rank + 1, world);
-    wb_ordered_sum_start(sum, count);
+    int64_t last = -1;
     for (int64_t slot = wb_slot_share(slots, rank, world); slot < end; slot++) {
+        last = has_rows[slot] ? slot : last;
+    }
+    wb_ordered_sum_start(sum, count, result, has_rows);
+    for (int64_t slot = wb_slot_share(slots, rank, world); slot <= last; slot++) {
         if (has_rows[slot]) {
             float *values = wb_ordered_sum_slot(sum, slot);
-            for (int64_t i = 0; i < count; i++) {
-                assert_true(values[i] == 0.0f);
-                values[i] += value_of(slot, i);
+            for (int64_t part = parts, to = count; part-- > 0;) {
+                const int64_t from = count * part / parts;
+                for (int64_t i = from; i < to; i++) {
+                    assert_true(values[i] == 0.0f);
+                    values[i] += value_of(slot, i);
+                }
+                if (slot == last && parts > 1) {
+                    expect_ok(wb_ordered_sum_settle(sum, from));
+                }
+                to = from;
             }
         }
     }
 }
 
 static void check(int64_t slots, int64_t count, uint32_t pattern) {
-    bool has_rows[64], found;
+    bool has_rows[SLOTS], found;
     wb_ordered_sum *sum;
     wb_arena *arena;
     float *result = malloc((size_t)count * sizeof(*result));
@@ -56,9 +79,10 @@ static void check(int64_t slots, int64_t count, uint32_t pattern) {
     expect_ok(wb_ordered_sum_create(&sum, comm, slots, count, arena));
     for (int again = 0; again < 3; again++) {
         const int64_t used = again == 1 ? count / 2 : count; /* shorter in between */
-        add_slots(sum, slots, count, has_rows);              /* forgotten: as after an error */
-        add_slots(sum, slots, used, has_rows);
-        expect_ok(wb_ordered_sum_finish(sum, result, has_rows));
+        add_slots(sum, result, slots, count, has_rows, 1);   /* forgotten: as after an error */
+        /* one rank says nothing of what is settled: all cut the same buckets nevertheless */
+        add_slots(sum, result, slots, used, has_rows, rank == 1 ? 1 : 1 + 7 * again);
+        expect_ok(wb_ordered_sum_finish(sum));
         for (int64_t i = 0; i < used; i++) {
             const float wanted = tree(0, slots, i, has_rows, &found);
             if (result[i] != wanted) {
@@ -80,6 +104,13 @@ static void every_number_of_ranks_gets_the_bits_of_the_tree(void **state) {
             check(slots, counts[i], 0xffffffff);
         }
     }
+}
+
+/* More than one bucket, of which the first travel before the last is settled. */
+static void long_arrays_travel_in_buckets(void **state) {
+    (void)state;
+    check(8, (5 << 19) / 2 + 3, 0xffffffff);
+    check(4, 3 << 19, 0x5);
 }
 
 static void slots_without_rows_take_no_part(void **state) {
@@ -147,8 +178,10 @@ int main(int argc, char **argv) {
     expect_ok(wb_comm_create(&comm, &argc, &argv));
     rank = wb_comm_rank(comm);
     world = wb_comm_world(comm);
+    draw_values();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_of_ranks_gets_the_bits_of_the_tree),
+        cmocka_unit_test(long_arrays_travel_in_buckets),
         cmocka_unit_test(slots_without_rows_take_no_part),
         cmocka_unit_test(the_sum_of_nothing_is_zero),
         cmocka_unit_test(one_slot_is_its_own_sum),

@@ -128,8 +128,8 @@ static size_t step(share *s, size_t budget) {
                 expect_ok(wb_encoder_forward(s->encoder, s->reps, &tape, s->params, &part,
                                              s->examples, &pass, arena));
             }
-            expect_ok(
-                wb_encoder_backward(s->encoder, s->grads, NULL, s->params, tape, s->reps, arena));
+            expect_ok(wb_encoder_backward(s->encoder, s->grads, NULL, s->params, tape, s->reps,
+                                          NULL, arena));
             wb_arena_release(arena, mark);
         }
     }

@@ -185,8 +185,8 @@ static float *reference(wb_trainer *t, double *loss) {
         grads[t->model.log_scale - t->model.params] = slope(dreps, reps, t, book.terms);
     }
     *loss = loss_at_all_widths(dreps, reps, t, &book.terms);
-    expect_ok(
-        wb_encoder_backward(t->model.encoder, grads, NULL, t->model.params, tape, dreps, arena));
+    expect_ok(wb_encoder_backward(t->model.encoder, grads, NULL, t->model.params, tape, dreps, NULL,
+                                  arena));
     free(reps);
     free(dreps);
     free(book.keys);

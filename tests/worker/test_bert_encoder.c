@@ -106,8 +106,8 @@ static float *cached_gradient(tiny *t, const wb_pass *pass, int64_t chunk, doubl
         float again[15 * 16];
         expect_ok(wb_encoder_forward(t->encoder, again, &tape, t->params, &part, t->examples + i,
                                      pass, t->arena));
-        expect_ok(
-            wb_encoder_backward(t->encoder, grads, NULL, t->params, tape, dreps + i * d, t->arena));
+        expect_ok(wb_encoder_backward(t->encoder, grads, NULL, t->params, tape, dreps + i * d, NULL,
+                                      t->arena));
         wb_arena_release(t->arena, mark);
     }
     free(reps);

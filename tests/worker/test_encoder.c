@@ -95,7 +95,8 @@ static wb_encoder_memory measure(subject *s) {
     expect_ok(wb_encoder_forward(s->encoder, s->reps, &tape, s->params, &s->packed, s->examples,
                                  &evaluation, arena));
     used.tape = wb_arena_mark(arena);
-    expect_ok(wb_encoder_backward(s->encoder, s->grads, NULL, s->params, tape, s->dreps, arena));
+    expect_ok(
+        wb_encoder_backward(s->encoder, s->grads, NULL, s->params, tape, s->dreps, NULL, arena));
     used.backward = wb_arena_peak(arena) - used.tape;
     assert_int_equal(wb_arena_mark(arena), used.tape);
     wb_arena_destroy(arena);
@@ -147,8 +148,8 @@ static void an_arena_that_is_too_small_is_an_error_and_given_back(void **state) 
                                                   s.examples, &evaluation, arena);
             assert_true(status == WB_OK || wb_arena_mark(arena) == 0);
             if (status == WB_OK) {
-                status =
-                    wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena);
+                status = wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps,
+                                             NULL, arena);
             }
             assert_int_equal(status, WB_ERR_MEMORY);
             assert_non_null(strstr(wb_error_message(), "the small arena"));
@@ -215,8 +216,10 @@ static void a_compact_gradient_expands_to_the_whole_one(void **state) {
         expect_ok(wb_encoder_forward(s.encoder, s.reps, &tape, s.params, &s.packed, s.examples,
                                      &evaluation, arena));
         memset(s.grads, 0, (size_t)total * sizeof(*s.grads));
-        expect_ok(wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena));
-        expect_ok(wb_encoder_backward(s.encoder, compact, &rows, s.params, tape, s.dreps, arena));
+        expect_ok(
+            wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, NULL, arena));
+        expect_ok(
+            wb_encoder_backward(s.encoder, compact, &rows, s.params, tape, s.dreps, NULL, arena));
         for (int64_t i = wb_table_rows_elements(&rows, V, H, total); i < total; i++) {
             assert_true(compact[i] == 0.0f);
         }
@@ -333,7 +336,8 @@ static void static_rows_and_gradients_equal_the_plain_form(void **state) {
             assert_true(s.reps[2 * 11 + i] == 0.0f); /* a text without tokens */
         }
         s.grads[3] = 100.0f; /* gradients are added to */
-        expect_ok(wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, arena));
+        expect_ok(
+            wb_encoder_backward(s.encoder, s.grads, NULL, s.params, tape, s.dreps, NULL, arena));
         s.grads[3] -= 100.0f;
         for (int64_t i = 0; i < s.total; i++) {
             const double at = table[i], h = 1e-5;
