@@ -13,24 +13,31 @@ typedef struct row_source {
 } row_source;
 
 static wb_status read_row(const void *context, int64_t i, wb_text *texts) {
-    wb_status status = WB_OK;
     const row_source *from = context;
-    WB_TRY(wb_data_set_read(from->data, from->rows[i], from->epoch, from->group - 1, texts,
-                            from->keys + i * (1 + from->group)));
-    if (from->positives > 0) {
-        WB_TRY(wb_data_set_positive_keys(from->data, from->rows[i],
-                                         from->positive_keys + i * from->positives,
-                                         &from->positive_counts[i]));
-    }
-done:
-    return status;
+    return wb_data_set_read(from->data, from->rows[i], from->epoch, from->group - 1, texts, NULL);
+}
+
+static wb_status note_positives(const void *context, int64_t i) {
+    const row_source *from = context;
+    return wb_data_set_positive_keys(from->data, from->rows[i],
+                                     from->positive_keys + i * from->positives,
+                                     &from->positive_counts[i]);
+}
+
+static wb_status name_row(const void *context, int64_t i, uint64_t *names) {
+    const row_source *from = context;
+    return wb_data_set_name_texts(from->data, from->rows[i], from->epoch, from->group - 1, names);
 }
 
 static wb_token_source source_of(const wb_batch_shape *shape, const wb_model *model,
                                  const row_source *rows) {
     return (wb_token_source){.read = read_row,
+                             .name = name_row,
+                             .note = shape->positives > 0 ? note_positives : NULL,
                              .context = rows,
                              .model = model,
+                             .cache = shape->cache,
+                             .keys = rows ? rows->keys : NULL,
                              .group = shape->group,
                              .first_tokens = shape->query_tokens,
                              .other_tokens = shape->passage_tokens};
@@ -66,11 +73,11 @@ wb_status wb_batch_read(wb_batch *batch, const wb_data_set *data, const wb_model
                        .epoch = epoch,
                        .group = shape->group,
                        .positives = shape->positives};
-    const wb_token_source source = source_of(shape, model, &from);
     const int64_t group = shape->group;
     void *block = NULL;
     *batch = (wb_batch){.first = first, .n = n, .group = group};
     WB_TRY(take_keys(&from, n, arena));
+    const wb_token_source source = source_of(shape, model, &from);
     WB_TRY(wb_token_block_read(&batch->packed, &source, n, arena));
     WB_TRY(wb_arena_take(arena, (size_t)batch->packed.n * sizeof(uint32_t), &block));
     uint32_t *examples = block;

@@ -6,6 +6,7 @@
 #include "data_set.h"
 #include "model.h"
 #include "packed.h"
+#include "token_cache.h"
 
 /* How texts become tokens. */
 typedef struct wb_batch_shape {
@@ -13,6 +14,7 @@ typedef struct wb_batch_shape {
     int64_t query_tokens;   /* longest query */
     int64_t passage_tokens; /* longest passage */
     int64_t positives;      /* most known positives of a query; 0: their keys are not read */
+    wb_token_cache *cache;  /* borrowed; texts that were tokenized so before; or NULL */
 } wb_batch_shape;
 
 /* A run of rows of a batch: its n queries, then their n * group passages, query by query. */

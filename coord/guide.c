@@ -40,7 +40,8 @@ wb_status wb_guide_open(wb_trainer *t) {
     WB_TRY(wb_model_open(&t->guide, &config, t->comm));
     wb_model_log(&t->guide, "guide");
     /* texts are cut where the guide's own positions end */
-    t->guide_shape = (wb_batch_shape){.group = t->shape.group};
+    WB_TRY_ALL(t->comm, wb_token_cache_create(&t->guide_tokens, t->config->memory_tokens));
+    t->guide_shape = (wb_batch_shape){.group = t->shape.group, .cache = t->guide_tokens};
     WB_TRY_ALL(t->comm, wb_model_max_tokens(&t->guide, 0, "loss.filter_model",
                                             &t->guide_shape.query_tokens));
     t->guide_shape.passage_tokens = t->guide_shape.query_tokens;

@@ -2,6 +2,7 @@
  * sequences move together and their lengths become offsets. */
 #include "token_block.h"
 
+#include "hash.h"
 #include "units.h"
 
 #include <stdlib.h>
@@ -19,50 +20,118 @@ size_t wb_token_block_bytes(const wb_token_source *source, int64_t n) {
            wb_arena_rounded((size_t)(sequences + 1) * sizeof(int64_t));
 }
 
-/* Lengths go to offsets[sequence + 1]. */
-static wb_status read_unit(int32_t *ids, int64_t *offsets, wb_text *texts,
-                           const wb_token_source *source, int64_t i, int64_t n) {
+/* What a thread needs for one unit after the other. */
+typedef struct unit {
+    wb_text *texts;  /* [1 + group] */
+    uint64_t *names; /* likewise: in the cache */
+    bool *found;     /* likewise: there */
+} unit;
+
+/* Where the tokens of a block go. */
+typedef struct block {
+    int32_t *ids;
+    int64_t *offsets; /* a sequence's length goes to offsets[sequence + 1] */
+    int64_t n;
+} block;
+
+static int64_t sequence_of(const wb_token_source *source, int64_t n, int64_t i, int64_t k) {
+    return k == 0 ? i : n + i * source->group + k - 1;
+}
+
+static uint64_t *key_of(const wb_token_source *source, int64_t i, int64_t k, uint64_t *unwanted) {
+    return source->keys ? &source->keys[i * (1 + source->group) + k] : unwanted;
+}
+
+/* Texts of unit i that were read before; *all says whether none is left. */
+static wb_status recall(const block *to, unit *u, const wb_token_source *source, int64_t i,
+                        bool *all) {
     wb_status status = WB_OK;
-    WB_TRY(source->read(source->context, i, texts));
+    uint64_t unwanted;
+    WB_TRY(source->name(source->context, i, u->names));
+    *all = true;
     for (int64_t k = 0; k <= source->group; k++) {
-        const int64_t sequence = k == 0 ? i : n + i * source->group + k - 1;
-        const int64_t most = k == 0 ? source->first_tokens : source->other_tokens;
-        WB_TRY(wb_tokenizer_encode(source->model->tokenizer, texts[k].text, texts[k].bytes,
-                                   source->model->specials, most,
-                                   ids + place_of(source, n, sequence), &offsets[sequence + 1]));
+        const int64_t sequence = sequence_of(source, to->n, i, k);
+        u->found[k] = wb_token_cache_get(
+            source->cache, u->names[k], to->ids + place_of(source, to->n, sequence),
+            &to->offsets[sequence + 1], key_of(source, i, k, &unwanted));
+        *all = *all && u->found[k];
     }
 done:
     return status;
 }
 
-/* Some units, by one thread with texts of its own. */
-static wb_status read_units(int32_t *ids, int64_t *offsets, const wb_token_source *source,
-                            int64_t from, int64_t to, int64_t n) {
+static wb_status read_text(const block *to, const unit *u, const wb_token_source *source, int64_t i,
+                           int64_t k) {
     wb_status status = WB_OK;
-    wb_text *texts = calloc((size_t)source->group + 1, sizeof(*texts));
-    WB_CHECK(texts, WB_ERR_MEMORY, "no memory for %lld texts", (long long)source->group + 1);
-    for (int64_t i = from; i < to; i++) {
-        WB_TRY(read_unit(ids, offsets, texts, source, i, n));
+    const int64_t sequence = sequence_of(source, to->n, i, k);
+    const int64_t most = k == 0 ? source->first_tokens : source->other_tokens;
+    const wb_text *text = &u->texts[k];
+    int32_t *ids = to->ids + place_of(source, to->n, sequence);
+    uint64_t unwanted, *key = key_of(source, i, k, &unwanted);
+    WB_TRY(wb_tokenizer_encode(source->model->tokenizer, text->text, text->bytes,
+                               source->model->specials, most, ids, &to->offsets[sequence + 1]));
+    *key = wb_hash(text->text, text->bytes);
+    if (source->cache) {
+        wb_token_cache_put(source->cache, u->names[k], ids, to->offsets[sequence + 1], *key);
     }
 done:
-    for (int64_t k = 0; texts && k <= source->group; k++) {
-        wb_text_clear(&texts[k]);
+    return status;
+}
+
+static wb_status read_unit(const block *to, unit *u, const wb_token_source *source, int64_t i) {
+    wb_status status = WB_OK;
+    bool all = false;
+    if (source->cache) {
+        WB_TRY(recall(to, u, source, i, &all));
     }
-    free(texts);
+    if (!all) {
+        WB_TRY(source->read(source->context, i, u->texts));
+    }
+    if (source->note) {
+        WB_TRY(source->note(source->context, i));
+    }
+    for (int64_t k = 0; k <= source->group; k++) {
+        if (!u->found[k]) {
+            WB_TRY(read_text(to, u, source, i, k));
+        }
+    }
+done:
+    return status;
+}
+
+/* Some units, by one thread. */
+static wb_status read_units(const block *to, const wb_token_source *source, int64_t from,
+                            int64_t end) {
+    wb_status status = WB_OK;
+    const size_t count = (size_t)source->group + 1;
+    /* `found` stays false where there is no cache */
+    unit u = {.texts = calloc(count, sizeof(*u.texts)),
+              .names = calloc(count, sizeof(*u.names)),
+              .found = calloc(count, sizeof(*u.found))};
+    WB_CHECK(u.texts && u.names && u.found, WB_ERR_MEMORY, "no memory for %zu texts", count);
+    for (int64_t i = from; i < end; i++) {
+        WB_TRY(read_unit(to, &u, source, i));
+    }
+done:
+    for (size_t k = 0; u.texts && k < count; k++) {
+        wb_text_clear(&u.texts[k]);
+    }
+    free(u.texts);
+    free(u.names);
+    free(u.found);
     return status;
 }
 
 /* All units, in slices; the first failure in the order of units is the one reported. */
-static wb_status read_all(int32_t *ids, int64_t *offsets, const wb_token_source *source,
-                          int64_t n) {
+static wb_status read_all(const block *to, const wb_token_source *source) {
     enum { SLICE = 32 };
     wb_status status = WB_OK;
+    const int64_t n = to->n;
     int64_t failed = n;
     char failure[2048] = "";
 #pragma omp parallel for schedule(dynamic)
     for (int64_t from = 0; from < n; from += SLICE) {
-        const wb_status part =
-            read_units(ids, offsets, source, from, from + SLICE < n ? from + SLICE : n, n);
+        const wb_status part = read_units(to, source, from, from + SLICE < n ? from + SLICE : n);
         if (part != WB_OK) {
 #pragma omp critical(wb_token_block_failure)
             if (from < failed) {
@@ -94,7 +163,7 @@ wb_status wb_token_block_read(wb_packed *packed, const wb_token_source *source, 
     int64_t *offsets;
     WB_TRY(wb_arena_int32s(arena, place_of(source, n, sequences), &ids));
     WB_TRY(wb_arena_int64s(arena, sequences + 1, &offsets));
-    WB_TRY(read_all(ids, offsets, source, n));
+    WB_TRY(read_all(&(block){.ids = ids, .offsets = offsets, .n = n}, source));
     pack(ids, offsets, source, n);
     *packed = (wb_packed){.ids = ids, .offsets = offsets, .n = sequences};
 done:

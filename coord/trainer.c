@@ -58,6 +58,8 @@ static wb_status open_data(wb_trainer *t) {
     WB_TRY(wb_model_max_tokens(&t->model, config->data_max_passage_tokens,
                                "data.max_passage_tokens", &t->shape.passage_tokens));
     t->shape.positives = positives_to_read(config, t->data);
+    WB_TRY(wb_token_cache_create(&t->tokens, config->memory_tokens));
+    t->shape.cache = t->tokens;
 done:
     return status;
 }
@@ -225,15 +227,23 @@ void wb_trainer_close(wb_trainer *t) {
     wb_arena_destroy(t->run_arena);
     wb_batch_plan_destroy(&t->plan);
     wb_row_texts_clear(&t->texts);
+    wb_token_cache_destroy(t->tokens);
+    wb_token_cache_destroy(t->guide_tokens);
     wb_data_set_close(t->data);
     wb_model_close(&t->guide);
     wb_model_close(&t->model);
     *t = (wb_trainer){0};
 }
 
+/* A token takes four bytes, as many as it has letters on average. */
+static size_t bytes_of_tokens(const wb_trainer *t) {
+    const size_t all = (size_t)wb_data_set_bytes(t->data), most = t->config->memory_tokens;
+    return (t->guide.encoder ? 2 : 1) * (all < most ? all : most);
+}
+
 size_t wb_trainer_expected_peak(const wb_trainer *t, size_t activations) {
     return t->program + wb_float_bytes(t->model.table.total) + wb_arena_peak(t->run_arena) +
-           wb_arena_left(t->step_arena) + activations;
+           wb_arena_left(t->step_arena) + bytes_of_tokens(t) + activations;
 }
 
 wb_checkpoint wb_trainer_checkpoint(wb_trainer *t) {

@@ -19,8 +19,9 @@ typedef struct wb_trainer {
     const wb_config *config; /* borrowed until the trainer is closed */
     wb_comm *comm;           /* borrowed likewise */
     wb_model model;
-    wb_model guide;             /* loss.filter_model; zeros without */
-    wb_batch_shape guide_shape; /* its tokens */
+    wb_model guide;                        /* loss.filter_model; zeros without */
+    wb_batch_shape guide_shape;            /* its tokens */
+    wb_token_cache *tokens, *guide_tokens; /* owned; of the shapes */
     wb_data_set *data;
     wb_row_texts texts; /* where batch.no_duplicates asks for them */
     wb_batch_plan plan;

@@ -154,15 +154,47 @@ int64_t wb_data_set_dropped(const wb_data_set *set) {
     return set->dropped;
 }
 
-static wb_status read_pair(const wb_data_set *set, int64_t row, int64_t negatives, wb_text *texts) {
+static wb_status check_negatives(const wb_data_set *set, int64_t negatives) {
     wb_status status = WB_OK;
     WB_CHECK(negatives == 0, WB_ERR_CONFIG,
              "%s: %lld negatives wanted; BEIR folders bring none: ask for 0 or use a Tevatron file",
              wb_text_file_path(set->corpus), (long long)negatives);
+done:
+    return status;
+}
+
+static wb_status read_pair(const wb_data_set *set, int64_t row, int64_t negatives, wb_text *texts) {
+    wb_status status = WB_OK;
+    WB_TRY(check_negatives(set, negatives));
     WB_TRY(wb_text_file_read(set->queries, set->pairs[row].query, &texts[0]));
     WB_TRY(wb_text_file_read(set->corpus, set->pairs[row].passage, &texts[1]));
 done:
     return status;
+}
+
+wb_status wb_data_set_name_texts(const wb_data_set *set, int64_t row, int64_t draw,
+                                 int64_t negatives, uint64_t *names) {
+    wb_status status = WB_OK;
+    WB_ASSERT(row >= 0 && row < set->rows, "row %lld of %lld", (long long)row,
+              (long long)set->rows);
+    if (set->is_beir) {
+        WB_TRY(check_negatives(set, negatives));
+        names[0] = (uint64_t)set->pairs[row].query;
+        names[1] = (uint64_t)(wb_text_file_rows(set->queries) + set->pairs[row].passage);
+    } else {
+        WB_TRY(wb_tevatron_name_texts(&set->tevatron, row, draw, negatives, names));
+    }
+done:
+    return status;
+}
+
+static int64_t bytes_of(const wb_text_file *file) {
+    return file ? wb_text_file_offset(file, wb_text_file_rows(file)) : 0;
+}
+
+int64_t wb_data_set_bytes(const wb_data_set *set) {
+    return set->is_beir ? bytes_of(set->queries) + bytes_of(set->corpus)
+                        : set->tevatron.ends[set->rows - 1] + bytes_of(set->tevatron.corpus);
 }
 
 wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, int64_t negatives,

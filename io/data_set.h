@@ -53,6 +53,15 @@ int64_t wb_data_set_most_own_keys(const wb_data_set *set);
  * wb_data_set_positive_keys. */
 wb_status wb_data_set_own_keys(const wb_data_set *set, int64_t row, uint64_t *keys, int64_t *count);
 
+/* Local. Names of the texts that wb_data_set_read gives for the same arguments; no file is read.
+ * Two texts of the same name are the same. Usable from several threads. names [2 + negatives]
+ * filled Errors: WB_ERR_CONFIG where the row has fewer negatives; WB_ERR_MEMORY. */
+wb_status wb_data_set_name_texts(const wb_data_set *set, int64_t row, int64_t draw,
+                                 int64_t negatives, uint64_t *names);
+
+/* Local. Bytes of the files that texts are read from. */
+int64_t wb_data_set_bytes(const wb_data_set *set);
+
 /* Local. Reads one row: texts[0] is the query, texts[1] the positive, texts[2 ..] the negatives;
  * keys[i] is wb_hash of texts[i].text, for duplicate masks. `draw`, an epoch number, chooses: the
  * positive is number (row + draw) mod n_positives; the negatives, put into a random order that

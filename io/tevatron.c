@@ -90,7 +90,9 @@ static wb_status grow(wb_tevatron *set) {
     set->begins = begins ? begins : set->begins;
     int64_t *ends = realloc(set->ends, (size_t)capacity * sizeof(*ends));
     set->ends = ends ? ends : set->ends;
-    if (!begins || !ends) {
+    int64_t *counts = realloc(set->counts, 2 * (size_t)capacity * sizeof(*counts));
+    set->counts = counts ? counts : set->counts;
+    if (!begins || !ends || !counts) {
         return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for the offsets of %lld rows", set->path,
                         (long long)capacity);
     }
@@ -134,6 +136,9 @@ static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scra
     set->negatives = set->rows == 0 || negatives < set->negatives ? negatives : set->negatives;
     const int64_t positives = (int64_t)json_array_size(from.arrays[POSITIVES]);
     set->positives = positives > set->positives ? positives : set->positives;
+    set->most_negatives = negatives > set->most_negatives ? negatives : set->most_negatives;
+    set->counts[2 * set->rows + POSITIVES] = positives;
+    set->counts[2 * set->rows + NEGATIVES] = negatives;
     set->begins[set->rows] = lines->offset;
     set->ends[set->rows++] = lines->position;
 done:
@@ -182,56 +187,101 @@ void wb_tevatron_close(wb_tevatron *set) {
     wb_text_file_close(set->corpus);
     free(set->begins);
     free(set->ends);
+    free(set->counts);
     *set = (wb_tevatron){.file = -1};
 }
 
 /* ---- Reading ---- */
 
+/* The positive that a draw chooses. */
+static int64_t choose_positive(const wb_tevatron *set, int64_t row, int64_t draw) {
+    const int64_t count = set->counts[2 * row + POSITIVES];
+    return (row % count + draw % count) % count;
+}
+
 /* The order of a row's negatives: a random one that depends on the row only. */
-static void shuffle(size_t *order, size_t count, int64_t row) {
+static void shuffle(int64_t *order, int64_t count, int64_t row) {
     enum { PLACE_OF_NEGATIVES = 1 };
     const wb_rng_key key = {.seed = (uint64_t)row,
                             .site = wb_rng_site(WB_RNG_SHUFFLE, PLACE_OF_NEGATIVES)};
-    for (size_t i = 0; i < count; i++) {
-        const size_t other = (size_t)wb_rng_below(i + 1, key, (uint32_t)i);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t other = (int64_t)wb_rng_below((uint64_t)i + 1, key, (uint32_t)i);
         order[i] = order[other];
         order[other] = i;
     }
 }
 
-static wb_status read_negatives(const wb_tevatron *set, const passages *from, int64_t row,
-                                int64_t draw, int64_t negatives, const char *where,
-                                wb_text *texts) {
+/* The negatives that a draw chooses: chosen [negatives] filled. Errors: WB_ERR_CONFIG where there
+ * are fewer, WB_ERR_MEMORY. */
+static wb_status choose_negatives(const wb_tevatron *set, int64_t row, int64_t draw,
+                                  int64_t negatives, int64_t *chosen) {
     wb_status status = WB_OK;
-    const size_t count = json_array_size(from->arrays[NEGATIVES]);
-    size_t *order = NULL;
-    WB_CHECK(negatives <= (int64_t)count, WB_ERR_CONFIG,
-             "%s: %lld negatives wanted, %zu are there; ask for fewer", where, (long long)negatives,
-             count);
+    const int64_t count = set->counts[2 * row + NEGATIVES];
+    int64_t *order = NULL;
+    WB_CHECK(negatives <= count, WB_ERR_CONFIG,
+             "%s, line at byte %lld: %lld negatives wanted, %lld are there; ask for fewer",
+             set->path, (long long)set->begins[row], (long long)negatives, (long long)count);
     if (negatives == 0) {
-        return WB_OK;
+        goto done;
     }
-    order = malloc(count * sizeof(*order));
-    WB_CHECK(order, WB_ERR_MEMORY, "%s: no memory for %zu negatives", where, count);
+    order = malloc((size_t)count * sizeof(*order));
+    WB_CHECK(order, WB_ERR_MEMORY, "%s: no memory for %lld negatives", set->path, (long long)count);
     shuffle(order, count, row);
-    const size_t first = (size_t)draw % count * (size_t)negatives % count;
-    for (size_t i = 0; i < (size_t)negatives; i++) {
-        WB_TRY(read_passage(set, from, NEGATIVES, order[(first + i) % count], where, &texts[i]));
+    const int64_t first = draw % count * (negatives % count) % count;
+    for (int64_t i = 0; i < negatives; i++) {
+        chosen[i] = order[(first + i) % count];
     }
 done:
     free(order);
     return status;
 }
 
-/* Parses a row's line again; it must still have between 1 and set->positives positives. */
+static wb_status read_negatives(const wb_tevatron *set, const passages *from, int64_t row,
+                                int64_t draw, int64_t negatives, const char *where,
+                                wb_text *texts) {
+    wb_status status = WB_OK;
+    int64_t *chosen = calloc((size_t)negatives + 1, sizeof(*chosen));
+    WB_CHECK(chosen, WB_ERR_MEMORY, "%s: no memory for %lld negatives", where,
+             (long long)negatives);
+    WB_TRY(choose_negatives(set, row, draw, negatives, chosen));
+    for (int64_t i = 0; i < negatives; i++) {
+        WB_TRY(read_passage(set, from, NEGATIVES, (size_t)chosen[i], where, &texts[i]));
+    }
+done:
+    free(chosen);
+    return status;
+}
+
+/* Each row has as many names as the one with most passages needs. */
+wb_status wb_tevatron_name_texts(const wb_tevatron *set, int64_t row, int64_t draw,
+                                 int64_t negatives, uint64_t *names) {
+    wb_status status = WB_OK;
+    const uint64_t first = (uint64_t)(row * (1 + set->positives + set->most_negatives));
+    int64_t *chosen = calloc((size_t)negatives + 1, sizeof(*chosen));
+    WB_CHECK(chosen, WB_ERR_MEMORY, "%s: no memory for %lld negatives", set->path,
+             (long long)negatives);
+    WB_TRY(choose_negatives(set, row, draw, negatives, chosen));
+    names[0] = first;
+    names[1] = first + 1 + (uint64_t)choose_positive(set, row, draw);
+    for (int64_t i = 0; i < negatives; i++) {
+        names[2 + i] = first + 1 + (uint64_t)(set->positives + chosen[i]);
+    }
+done:
+    free(chosen);
+    return status;
+}
+
+/* Parses a row's line again; it must still have as many passages. */
 static wb_status parse_row(const wb_tevatron *set, int64_t row, wb_text *text, char where[WB_WHERE],
                            json_t **line, passages *from) {
     wb_status status = WB_OK;
     WB_TRY(wb_text_record_parse(text, set->file, set->path, set->begins[row], set->ends[row], where,
                                 line));
     WB_TRY(find_passages(*line, where, from));
-    const int64_t positives = (int64_t)json_array_size(from->arrays[POSITIVES]);
-    WB_CHECK(positives > 0 && positives <= set->positives && (!from->are_ids || set->corpus),
+    const int64_t *counts = set->counts + 2 * row;
+    WB_CHECK((int64_t)json_array_size(from->arrays[POSITIVES]) == counts[POSITIVES] &&
+                 (int64_t)json_array_size(from->arrays[NEGATIVES]) == counts[NEGATIVES] &&
+                 (!from->are_ids || set->corpus),
              WB_ERR_INPUT, "%s: the line is no longer what was checked", where);
 done:
     return status;
@@ -245,9 +295,8 @@ wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, in
     char where[WB_WHERE];
     WB_TRY(parse_row(set, row, &texts[0], where, &line, &from));
     WB_TRY(wb_text_record(&texts[0], line, where));
-    const size_t positives = json_array_size(from.arrays[POSITIVES]);
-    const size_t positive = ((size_t)row % positives + (size_t)draw % positives) % positives;
-    WB_TRY(read_passage(set, &from, POSITIVES, positive, where, &texts[1]));
+    WB_TRY(read_passage(set, &from, POSITIVES, (size_t)choose_positive(set, row, draw), where,
+                        &texts[1]));
     WB_TRY(read_negatives(set, &from, row, draw, negatives, where, &texts[2]));
 done:
     json_decref(line);

@@ -11,9 +11,11 @@ typedef struct wb_tevatron {
     wb_text_file *corpus; /* where lines name documents by id, else NULL */
     int64_t rows, capacity;
     int64_t *begins, *ends; /* [rows], bytes of each row's line in the file */
+    int64_t *counts;        /* [rows, 2], positives and negatives of each row */
     int64_t dropped;        /* lines without positives */
     int64_t negatives;      /* the fewest of any row */
-    int64_t positives;      /* the most of any row */
+    int64_t most_negatives; /* the most of any row */
+    int64_t positives;      /* likewise */
 } wb_tevatron;
 
 /* Local. Opens and checks a whole file. Errors: WB_ERR_INPUT with file:line; WB_ERR_MEMORY. */
@@ -23,6 +25,10 @@ void wb_tevatron_close(wb_tevatron *set);
 /* Local. As wb_data_set_read, without the keys. */
 wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts);
+
+/* Local. As wb_data_set_name_texts. */
+wb_status wb_tevatron_name_texts(const wb_tevatron *set, int64_t row, int64_t draw,
+                                 int64_t negatives, uint64_t *names);
 
 /* Local. As wb_data_set_positive_keys. */
 wb_status wb_tevatron_positive_keys(const wb_tevatron *set, int64_t row, uint64_t *keys,

@@ -123,6 +123,65 @@ static void a_row_that_cannot_be_read_is_the_batchs_error(void **state) {
     wb_data_set_close(shrunk);
 }
 
+static void expect_same_batch(const wb_batch *a, const wb_batch *b) {
+    assert_int_equal(a->packed.n, b->packed.n);
+    for (int64_t i = 0; i < a->packed.n; i++) {
+        expect_same_sequence(a, i, b, i);
+        assert_true(a->keys[i] == b->keys[i]);
+    }
+}
+
+/* Two negatives a row, one a draw: after two epochs there is nothing that was not read, and the
+ * file may be gone. */
+static void what_was_read_is_not_read_again(void **state) {
+    reading *r = *state;
+    wb_batch_shape shape = {.group = 2, .query_tokens = 4, .passage_tokens = 9};
+    int64_t rows[TINY_ROWS];
+    wb_batch plain[4], remembered;
+    expect_ok(wb_token_cache_create(&shape.cache, 1 << 20));
+    wb_batch_shape forgetful = shape;
+    forgetful.cache = NULL;
+    for (int64_t i = 0; i < TINY_ROWS; i++) {
+        rows[i] = (7 * i) % TINY_ROWS;
+    }
+    for (int epoch = 0; epoch < 4; epoch++) {
+        expect_ok(wb_batch_read(&plain[epoch], r->data, &r->model, &forgetful, rows, epoch,
+                                TINY_ROWS, 0, TINY_ROWS, r->arena));
+    }
+    for (int epoch = 0; epoch < 4; epoch++) {
+        if (epoch == 2) {
+            (void)fclose(fopen(r->run.tevatron, "w"));
+        }
+        expect_ok(wb_batch_read(&remembered, r->data, &r->model, &shape, rows, epoch, TINY_ROWS, 0,
+                                TINY_ROWS, r->arena));
+        expect_same_batch(&remembered, &plain[epoch]);
+        assert_int_equal(wb_token_cache_texts(shape.cache), TINY_ROWS * (epoch == 0 ? 3 : 4));
+    }
+    assert_in_range(wb_token_cache_bytes(shape.cache), 4 * TINY_ROWS * 2 * sizeof(int32_t),
+                    1 << 20);
+    wb_token_cache_destroy(shape.cache);
+}
+
+static void a_full_cache_costs_nothing_but_time(void **state) {
+    reading *r = *state;
+    static const size_t limits[] = {0, 1, 500, 5000};
+    const int64_t rows[] = {3, 1, 4, 1, 5, 9};
+    const wb_batch_shape forgetful = {.group = 2, .query_tokens = 4, .passage_tokens = 9};
+    wb_batch plain, batch;
+    expect_ok(wb_batch_read(&plain, r->data, &r->model, &forgetful, rows, 0, 6, 0, 6, r->arena));
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        wb_batch_shape shape = forgetful;
+        expect_ok(wb_token_cache_create(&shape.cache, limits[i]));
+        for (int again = 0; again < 2; again++) {
+            expect_ok(
+                wb_batch_read(&batch, r->data, &r->model, &shape, rows, 0, 6, 0, 6, r->arena));
+            expect_same_batch(&batch, &plain);
+        }
+        assert_true(wb_token_cache_bytes(shape.cache) <= limits[i]);
+        wb_token_cache_destroy(shape.cache);
+    }
+}
+
 int main(void) {
     expect_ok(wb_io_init());
     const struct CMUnitTest tests[] = {
@@ -130,6 +189,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_a_batch_takes_is_what_was_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_row_that_cannot_be_read_is_the_batchs_error, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_was_read_is_not_read_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_cache_costs_nothing_but_time, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
