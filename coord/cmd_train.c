@@ -125,9 +125,26 @@ done:
     return status;
 }
 
+/* The last checkpoint says that the run is finished. What was exported when it was shorter must be
+ * gone by then, or a run that is cut off before it exports would be taken for whole. */
+static wb_status drop_export(const run *r) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, r->config.run_dir, "export"));
+    WB_TRY(wb_folder_remove(path));
+done:
+    return status;
+}
+
 static wb_status begin_to_save(run *r) {
+    wb_status status = WB_OK;
     const wb_checkpoint state = wb_trainer_checkpoint(&r->trainer);
-    return wb_saver_begin(r->saver, &state);
+    if (state.finished) {
+        WB_TRY(drop_export(r));
+    }
+    WB_TRY(wb_saver_begin(r->saver, &state));
+done:
+    return status;
 }
 
 /* Begins a checkpoint of what all ranks agree on; it is written beside the next steps. */

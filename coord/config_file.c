@@ -19,8 +19,11 @@ typedef struct reader {
 } reader;
 
 static wb_status not_yaml(const yaml_parser_t *parser, const char *path) {
+    if (parser->error == YAML_MEMORY_ERROR || !parser->problem) { /* only memory has no words */
+        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory to read it", path);
+    }
     return WB_ERROR(WB_ERR_CONFIG, "%s:%zu: not valid YAML: %s", path,
-                    parser->problem_mark.line + 1, parser->problem ? parser->problem : "?");
+                    parser->problem_mark.line + 1, parser->problem);
 }
 
 static wb_status start(yaml_parser_t *parser, const char *text, size_t bytes) {

@@ -273,13 +273,15 @@ wb_status wb_checkpoint_peek(const char *run_folder, wb_checkpoint *facts, bool 
         char folder[WB_PATH];
         wb_manifest candidate;
         WB_TRY(generation_path(folder, &all, i));
-        if (wb_manifest_read(&candidate, folder) == WB_OK) {
+        status = wb_manifest_read(&candidate, folder);
+        if (status == WB_OK) {
             *facts = candidate.facts;
             *found = true;
-        } else {
-            wb_error_clear();
         }
         wb_manifest_clear(&candidate);
+        WB_CHECK(status != WB_ERR_MEMORY, status, "%s: cannot read it", folder);
+        status = WB_OK;
+        wb_error_clear();
     }
 done:
     free(all.steps);

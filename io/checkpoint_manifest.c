@@ -32,8 +32,7 @@ static wb_status sum_manifest(const json_t *root, uint64_t *sum) {
     json_t *rest = json_copy((json_t *)root);
     WB_CHECK(rest, WB_ERR_MEMORY, "no memory for a manifest");
     (void)json_object_del(rest, "sum");
-    text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS);
-    WB_CHECK(text, WB_ERR_MEMORY, "no memory for a manifest");
+    WB_TRY(wb_json_text(&text, rest, JSON_COMPACT | JSON_SORT_KEYS, "a manifest"));
     *sum = wb_hash(text, strlen(text));
 done:
     free(text);

@@ -2,14 +2,65 @@
 #include "json.h"
 
 #include "files.h"
+#include "units.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
+
+enum { VALUES_MOST = 1 << 20 };
+
+/* jansson does not always say that it ran out of memory: a lexer without memory reads a wrong
+ * token, a copy without memory lacks members. So its allocations are watched: true where one has
+ * failed in this thread since it last began to parse. */
+static _Thread_local bool starved;
+
+static void *take(size_t bytes) {
+    void *block = malloc(bytes);
+    starved = starved || !block;
+    return block;
+}
+
+static void watch_memory(void) {
+    json_set_alloc_funcs(take, free);
+}
+
+/* The line of the value that is one too many, or 0. A value takes a hundred bytes as a tree and may
+ * be two in a text, so they are counted before there is one. */
+static int64_t line_of_excess(const char *text, size_t bytes) {
+    int64_t values = 0, line = 1;
+    bool quoted = false;
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = text[i];
+        if (c == '\\' && quoted) {
+            i++;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (!quoted && (c == ',' || c == '[' || c == '{') && ++values > VALUES_MOST) {
+            return line;
+        }
+        line += c == '\n';
+    }
+    return 0;
+}
 
 static wb_status parse(json_t **value, const char *text, size_t bytes, size_t flags,
                        const char *where, int64_t first_line) {
+    static once_flag watched = ONCE_FLAG_INIT;
     json_error_t error;
+    *value = NULL;
+    const int64_t excess = bytes > VALUES_MOST ? line_of_excess(text, bytes) : 0;
+    if (excess > 0) {
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %d values; so many are not allowed",
+                        where, (long long)(first_line + excess - 1), VALUES_MOST);
+    }
+    call_once(&watched, watch_memory);
+    starved = false;
     *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, &error);
+    if (!*value && starved) {
+        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory to read its %s", where,
+                        wb_bytes_text(bytes).text);
+    }
     if (!*value) {
         return WB_ERROR(WB_ERR_INPUT, "%s:%lld:%d: not valid JSON: %s", where,
                         (long long)(first_line + error.line - 1), error.column, error.text);
@@ -146,11 +197,19 @@ wb_status wb_json_string(const json_t *object, const char *key, bool required, c
     return WB_OK;
 }
 
+wb_status wb_json_text(char **text, const json_t *value, size_t flags, const char *where) {
+    *text = value && !starved ? json_dumps(value, flags) : NULL;
+    if (!*text || starved) {
+        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory to write it", where);
+    }
+    return WB_OK;
+}
+
 wb_status wb_json_write(const json_t *value, const char *path) {
     wb_status status = WB_OK;
     /* 15 digits give back any decimal fraction a person wrote as it was written */
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    WB_CHECK(text, WB_ERR_MEMORY, "%s: no memory to write it", path);
+    char *text = NULL;
+    WB_TRY(wb_json_text(&text, value, JSON_INDENT(2) | JSON_REAL_PRECISION(15), path));
     WB_TRY(wb_file_write(path, text, strlen(text)));
 done:
     free(text);

@@ -11,7 +11,8 @@
 
 /* Local. Parses exactly `bytes` bytes. `where` names the text in messages; `first_line` is the line
  * its first byte stands on (1 for a whole file, the line number for a line of JSONL).
- * *value is a new reference (json_decref). Error: WB_ERR_INPUT. */
+ * *value is a new reference (json_decref). Errors: WB_ERR_INPUT, also
+ * beyond 2^20 values; WB_ERR_MEMORY. */
 wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
                         int64_t first_line);
 
@@ -33,6 +34,10 @@ wb_status wb_json_bool(const json_t *object, const char *key, bool required, con
                        bool *out);
 wb_status wb_json_string(const json_t *object, const char *key, bool required, const char *where,
                          const char **out);
+
+/* Local. JSON as text, with flags of json_dumps; *text is owned by the caller (free), also on error.
+ * Error: WB_ERR_MEMORY, also where there was none when `value` (NULL: none at all) was built. */
+wb_status wb_json_text(char **text, const json_t *value, size_t flags, const char *where);
 
 /* Local. Writes indented JSON durably (wb_file_write). Errors: WB_ERR_DISK, WB_ERR_MEMORY. */
 wb_status wb_json_write(const json_t *value, const char *path);

@@ -18,17 +18,23 @@ struct wb_metrics_log {
     FILE *file;
 };
 
-/* The step of a complete line, or -1 for anything else. */
-static int64_t step_of_line(const char *line, size_t bytes, const char *path) {
+/* *step: that of a complete line, or -1 for anything else. */
+static wb_status step_of_line(int64_t *step, const char *line, size_t bytes, const char *path) {
+    wb_status status = WB_OK;
     json_t *root = NULL;
-    int64_t step = -1;
-    if (line[bytes - 1] != '\n' || wb_json_parse(&root, line, bytes, path, 1) != WB_OK ||
-        wb_json_integer(root, "step", true, 0, INT64_MAX, path, &step) != WB_OK) {
-        step = -1;
+    *step = -1;
+    if (line[bytes - 1] != '\n') {
+        return WB_OK;
+    }
+    WB_TRY(wb_json_parse(&root, line, bytes, path, 1));
+    WB_TRY(wb_json_integer(root, "step", true, 0, INT64_MAX, path, step));
+done:
+    json_decref(root);
+    if (status == WB_ERR_INPUT) {
+        *step = -1;
         wb_error_clear();
     }
-    json_decref(root);
-    return step;
+    return status == WB_ERR_INPUT ? WB_OK : status;
 }
 
 static wb_status check_first_line(const char *line, size_t bytes, const char *path) {
@@ -51,6 +57,8 @@ static wb_status measure(const wb_metrics_log *log, int64_t keep_steps, int64_t 
     *keep = 0;
     for (;;) {
         const ssize_t bytes = getline(&line, &capacity, log->file);
+        WB_CHECK(bytes > 0 || feof(log->file) || errno != ENOMEM, WB_ERR_MEMORY,
+                 "%s: no memory for a line", log->path);
         if (bytes <= 0) {
             break;
         }
@@ -60,7 +68,8 @@ static wb_status measure(const wb_metrics_log *log, int64_t keep_steps, int64_t 
             }
             WB_TRY(check_first_line(line, (size_t)bytes, log->path));
         } else {
-            const int64_t step = step_of_line(line, (size_t)bytes, log->path);
+            int64_t step = 0;
+            WB_TRY(step_of_line(&step, line, (size_t)bytes, log->path));
             if (step < 0 || step > keep_steps) {
                 break;
             }
@@ -77,9 +86,7 @@ done:
 static wb_status append(wb_metrics_log *log, json_t *line) {
     wb_status status = WB_OK;
     char *text = NULL;
-    WB_CHECK(line, WB_ERR_MEMORY, "%s: no memory for a line", log->path);
-    text = json_dumps(line, JSON_REAL_PRECISION(12));
-    WB_CHECK(text, WB_ERR_MEMORY, "%s: no memory for a line", log->path);
+    WB_TRY(wb_json_text(&text, line, JSON_REAL_PRECISION(12), log->path));
     WB_CHECK(fputs(text, log->file) >= 0 && fputc('\n', log->file) != EOF && fflush(log->file) == 0,
              WB_ERR_DISK, "%s: cannot write: %s", log->path, strerror(errno));
 done:

@@ -33,8 +33,9 @@ struct wb_run_folder {
     lock_content us;
 };
 
-/* When a process of this host started; -1 where there is none of that number. A number can be given
- * to a new process, a number and a start together cannot. */
+/* When a process of this host started; -1 where there is none of that number, or one that is dead
+ * and only not waited for. A number can be given to a new process, a number and a start together
+ * cannot. */
 static int64_t process_start(int64_t pid) {
     char path[64];
     char text[1024];
@@ -47,6 +48,9 @@ static int64_t process_start(int64_t pid) {
     (void)fclose(file);
     text[bytes] = '\0';
     const char *at = strrchr(text, ')'); /* the program's name may hold blanks and brackets */
+    if (at && strpbrk(at, "ZX")) {
+        return -1;
+    }
     for (int field = 2; at && field < 22; field++) {
         at = strchr(at + 1, ' ');
     }
@@ -81,11 +85,13 @@ static wb_status read_content(lock_content *content, bool *held, int file, const
     if (bytes == 0) {
         return WB_OK;
     }
-    if (wb_json_parse(&root, text, (size_t)bytes, path, 1) != WB_OK) {
+    status = wb_json_parse(&root, text, (size_t)bytes, path, 1);
+    if (status == WB_ERR_INPUT) {
         wb_error_clear();
+        WB_CHECK(root, WB_ERR_IN_USE,
+                 "%s: cannot be understood; if no job uses this run, remove it", path);
     }
-    WB_CHECK(root, WB_ERR_IN_USE, "%s: cannot be understood; if no job uses this run, remove it",
-             path);
+    WB_TRY(status);
     WB_TRY(wb_json_string(root, "job", true, path, &job));
     WB_TRY(wb_json_integer(root, "restart", true, 0, INT64_MAX, path, &content->restart));
     WB_TRY(wb_json_string(root, "host", true, path, &host));
@@ -109,9 +115,7 @@ static wb_status write_content(const wb_run_folder *run) {
                              "restart", (json_int_t)us->restart, "host", us->host, "pid",
                              (json_int_t)us->pid, "started", (json_int_t)us->started, "beat",
                              (json_int_t)us->beat, "inode", (json_int_t)us->inode);
-    WB_CHECK(root, WB_ERR_MEMORY, "%s: no memory to write it", run->lock_path);
-    text = json_dumps(root, JSON_COMPACT);
-    WB_CHECK(text, WB_ERR_MEMORY, "%s: no memory to write it", run->lock_path);
+    WB_TRY(wb_json_text(&text, root, JSON_COMPACT, run->lock_path));
     const size_t bytes = strlen(text);
     WB_CHECK(pwrite(run->lock, text, bytes, 0) == (ssize_t)bytes &&
                  ftruncate(run->lock, (off_t)bytes) == 0 && fsync(run->lock) == 0,
