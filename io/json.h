@@ -35,8 +35,9 @@ wb_status wb_json_bool(const json_t *object, const char *key, bool required, con
 wb_status wb_json_string(const json_t *object, const char *key, bool required, const char *where,
                          const char **out);
 
-/* Local. JSON as text, with flags of json_dumps; *text is owned by the caller (free), also on error.
- * Error: WB_ERR_MEMORY, also where there was none when `value` (NULL: none at all) was built. */
+/* Local. JSON as text, with flags of json_dumps; *text is owned by the caller (free), also on
+ * error. Error: WB_ERR_MEMORY, also where there was none when `value` (NULL: none at all) was
+ * built. */
 wb_status wb_json_text(char **text, const json_t *value, size_t flags, const char *where);
 
 /* Local. Writes indented JSON durably (wb_file_write). Errors: WB_ERR_DISK, WB_ERR_MEMORY. */
