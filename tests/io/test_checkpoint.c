@@ -1,5 +1,6 @@
 /* Checkpoints: what was saved comes back, what is damaged is never loaded, what is good is kept. */
 #include "io_checks.h"
+#include "testing.h"
 
 #include "checkpoint.h"
 #include "hdf5_setup.h"
@@ -239,6 +240,93 @@ static void truncated_and_zeroed_files_are_detected(void **state) {
     assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "cannot open");
     free(longer);
     free(good);
+}
+
+typedef enum damage { FLIP, CUT, ZEROS, EDIT, GONE, SWAP, DAMAGES } damage;
+
+/* Some digit of a manifest is another. */
+static void edit_digit(char *text, size_t bytes, size_t at) {
+    while (text[at] < '0' || text[at] > '9') {
+        at = (at + 1) % bytes;
+    }
+    text[at] = text[at] == '7' ? '3' : '7';
+}
+
+/* Harms `path`, which holds `bytes` bytes `good`; `other` is the same file of another generation.
+ * False where what it says is still the same. */
+static bool harm(damage kind, const char *path, const char *good, size_t bytes, const char *other,
+                 const uint64_t draws[2]) {
+    const size_t at = draws[0] % bytes;
+    size_t left = kind == CUT ? at : bytes;
+    char *data = kind == SWAP ? get_bytes(other, &left) : malloc(bytes);
+    assert_non_null(data);
+    if (kind != SWAP) {
+        memcpy(data, good, bytes);
+    }
+    if (kind == FLIP) {
+        data[at] = (char)(data[at] ^ (1 << (draws[1] % 8)));
+    } else if (kind == ZEROS) {
+        memset(data + at, 0, bytes - at < 512 ? bytes - at : 512);
+    } else if (kind == EDIT) {
+        edit_digit(data, bytes, at);
+    }
+    const bool same = left == bytes && memcmp(good, data, bytes) == 0;
+    put_bytes(path, data, left);
+    free(data);
+    if (kind == GONE) {
+        assert_int_equal(unlink(path), 0);
+    }
+    return !same || kind == GONE;
+}
+
+/* One file of the newest generation is harmed, then mended: 0 where the harm said nothing. */
+static int harm_and_resume(damage kind, uint64_t seed, uint32_t i) {
+    const wb_rng_key key = {
+        .seed = seed, .example = i, .site = wb_rng_site(WB_RNG_TEST, (uint32_t)kind)};
+    const uint64_t draws[] = {wb_rng_below(UINT32_MAX, key, 0), wb_rng_below(UINT32_MAX, key, 1)};
+    const char *const name =
+        kind == EDIT || wb_rng_below(2, key, 2) > 0 ? "manifest.json" : "state.h5";
+    char path[WB_PATH], folder[WB_PATH], other[WB_PATH];
+    size_t bytes = 0;
+    in_run(folder, "step-30");
+    assert_ok(wb_path_join(path, folder, "%s", name));
+    in_run(folder, wb_rng_below(2, key, 3) > 0 ? "step-10" : "step-20");
+    assert_ok(wb_path_join(other, folder, "%s", name));
+    char *good = get_bytes(path, &bytes);
+    const bool harmed = harm(kind, path, good, bytes, other, draws);
+    const int64_t found = resume();
+    if (found != (harmed ? 20 : 30)) {
+        fail_msg("seed %llu, damage %d, %u: %s, byte %llu of %zu: resumed at %lld",
+                 (unsigned long long)seed, (int)kind, i, path,
+                 (unsigned long long)(draws[0] % bytes), bytes, (long long)found);
+    }
+    put_bytes(path, good, bytes);
+    free(good);
+    return harmed ? 1 : 0;
+}
+
+/* Whatever happens to a file of the newest generation, the one before is found, bit by bit. */
+static void damage_is_never_loaded_and_the_one_before_is(void **state) {
+    (void)state;
+    static const char *const names[DAMAGES] = {"flipped bits",  "cuts",          "zeroed blocks",
+                                               "edited digits", "missing files", "swapped files"};
+    static const uint32_t few[DAMAGES] = {60, 20, 10, 20, 4, 8};
+    static const uint32_t many[DAMAGES] = {2000, 500, 100, 200, 8, 40};
+    const char *const longer = getenv("WB_TEST_LONG");
+    const uint32_t *const counts = longer && *longer == '1' ? many : few;
+    const uint64_t seed = test_seed();
+    save(10);
+    save(20);
+    save(30);
+    for (int kind = 0; kind < DAMAGES; kind++) {
+        int harmed = 0;
+        for (uint32_t i = 0; i < counts[kind]; i++) {
+            harmed += harm_and_resume((damage)kind, seed, i);
+        }
+        (void)printf("# %u %s, %d of them harmful: all found\n", counts[kind], names[kind], harmed);
+        assert_true(harmed >= (int)counts[kind] * 3 / 4);
+    }
+    assert_int_equal(resume(), 30);
 }
 
 static void edited_manifest_is_detected(void **state) {
@@ -516,6 +604,7 @@ int main(void) {
         cmocka_unit_test_setup(same_step_is_replaced, fresh_run),
         cmocka_unit_test_setup(flipped_bit_anywhere_is_detected, fresh_run),
         cmocka_unit_test_setup(truncated_and_zeroed_files_are_detected, fresh_run),
+        cmocka_unit_test_setup(damage_is_never_loaded_and_the_one_before_is, fresh_run),
         cmocka_unit_test_setup(edited_manifest_is_detected, fresh_run),
         cmocka_unit_test_setup(renamed_generation_is_rejected, fresh_run),
         cmocka_unit_test_setup(resume_walks_back_and_says_what_it_rejected, fresh_run),

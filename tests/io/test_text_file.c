@@ -147,12 +147,26 @@ static void duplicates_name_both_lines_across_empty_ones(void **state) {
 
 static void deep_nesting_is_refused(void **state) {
     (void)state;
-    const size_t depth = 1 << 20;
+    const size_t depth = 1 << 19;
     char *content = malloc(depth + 64);
     assert_non_null(content);
     const int head = sprintf(content, "{\"_id\": \"x\", \"text\": \"\", \"deep\": ");
     memset(content + head, '[', depth);
     refuse_bytes(content, (size_t)head + depth, "depth");
+    free(content);
+}
+
+/* As a tree they would take a hundred times what they take as text. */
+static void too_many_values_are_refused(void **state) {
+    (void)state;
+    const size_t bytes = (size_t)32 << 20;
+    char *content = malloc(bytes + 64);
+    assert_non_null(content);
+    const int head = sprintf(content, "{\"_id\": \"x\", \"text\": \"\", \"many\": [1");
+    for (size_t i = 0; i < bytes; i += 2) {
+        memcpy(content + head + i, ",1", 2);
+    }
+    refuse_bytes(content, (size_t)head + bytes, "texts.jsonl:1: more than 1048576 values");
     free(content);
 }
 
@@ -234,6 +248,7 @@ int main(void) {
         cmocka_unit_test(wrong_lines_are_refused_with_their_place),
         cmocka_unit_test(duplicates_name_both_lines_across_empty_ones),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(too_many_values_are_refused),
         cmocka_unit_test(a_line_beyond_the_cap_is_refused),
         cmocka_unit_test(files_that_are_none_are_refused),
         cmocka_unit_test(a_file_that_changed_is_noticed),
