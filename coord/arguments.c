@@ -23,6 +23,7 @@ static wb_status take_flag(wb_arguments *a, const wb_flag *flag, int number, con
             return WB_ERROR(WB_ERR_USAGE, "--%s is given more than %d times", flag->name,
                             WB_MAX_REPEATS);
         }
+        a->repeated_flag[a->repeats] = number;
         a->repeated[a->repeats++] = value;
     } else {
         a->values[number] = value;
@@ -47,6 +48,11 @@ wb_status wb_arguments_parse(wb_arguments *a, const wb_flag *flags, int count,
         WB_CHECK(number >= 0, WB_ERR_USAGE, "unknown flag %.200s; --help lists the flags", argv[i]);
         const wb_flag *flag = &flags[number];
         given[number] = true;
+        if (flag->kind == WB_FLAG_REST) {
+            a->rest = (const char *const *)(argv + i + 1);
+            a->rest_count = argc - i - 1;
+            break;
+        }
         if (flag->kind == WB_FLAG_SWITCH) {
             WB_CHECK(!value, WB_ERR_USAGE, "--%s takes no value", flag->name);
             value = "";

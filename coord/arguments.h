@@ -13,6 +13,7 @@ typedef enum wb_flag_kind {
     WB_FLAG_OPTIONAL, /* --k N, with a default */
     WB_FLAG_REQUIRED,
     WB_FLAG_REPEATED, /* --set key=value, any number of times */
+    WB_FLAG_REST,     /* -- and all that follows it; its name is "" */
 } wb_flag_kind;
 
 typedef struct wb_flag {
@@ -28,8 +29,11 @@ enum { WB_MAX_FLAGS = 16, WB_MAX_REPEATS = 256 };
 typedef struct wb_arguments {
     const char *values[WB_MAX_FLAGS]; /* by number of flag; a switch that is set is "" */
     const char *repeated[WB_MAX_REPEATS];
+    int repeated_flag[WB_MAX_REPEATS]; /* whose value it is */
     int repeats;
-    const char *positional; /* or NULL */
+    const char *positional;  /* or NULL */
+    const char *const *rest; /* [rest_count], what follows -- */
+    int rest_count;
 } wb_arguments;
 
 /* Local. Parses what follows the command's name. All strings are borrowed from argv.

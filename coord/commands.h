@@ -8,6 +8,7 @@
 /* name, argument without dashes (or NULL), one line of help */
 #define WB_COMMAND_TABLE(X)                                                                        \
     X(train, "CONFIG.yaml", "train a retriever, or continue: the same line does both")             \
+    X(submit, "CONFIG.yaml", "write and submit a Slurm job that trains, requeues and continues")   \
     X(halt, "RUN_DIR", "ask a run to save after its step and stop; its command continues it")      \
     X(encode, NULL, "write representations of the texts of a JSONL file")                          \
     X(search, NULL, "find the k best passages of each query, exactly")                             \

@@ -9,6 +9,7 @@
 #include "product.h"
 #include "units.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -68,6 +69,50 @@ void wb_machine_choose_kernels(char **argv) {
         setenv("OPENBLAS_CORETYPE", better, 1) == 0) {
         (void)execv("/proc/self/exe", argv); /* where it fails, the program is slower, not wrong */
     }
+}
+
+/* Reads what the kernel keeps of the start; *bytes is 0 where it cannot. */
+static char *read_first_environment(size_t *bytes) {
+    char *text = NULL;
+    FILE *const out = open_memstream(&text, bytes);
+    const int file = open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
+    char piece[4096];
+    ssize_t got;
+    while (out && file >= 0 && (got = read(file, piece, sizeof(piece))) > 0) {
+        (void)fwrite(piece, 1, (size_t)got, out);
+    }
+    if (file >= 0) {
+        (void)close(file);
+    }
+    if (out) {
+        (void)fclose(out);
+    }
+    return text;
+}
+
+char **wb_machine_first_environment(void) {
+    size_t bytes = 0, count = 0;
+    char *const text = read_first_environment(&bytes);
+    for (size_t i = 0; text && i < bytes; i++) {
+        count += text[i] == '\0';
+    }
+    char **const environment =
+        count > 0 ? malloc((count + 1) * sizeof(*environment) + bytes) : NULL;
+    if (environment) {
+        const bool chosen = getenv(FIRST_KERNELS) != NULL;
+        char *at = memcpy(environment + count + 1, text, bytes);
+        size_t kept = 0;
+        for (size_t i = 0; i < count; i++, at += strlen(at) + 1) {
+            const bool ours = strncmp(at, FIRST_KERNELS "=", sizeof(FIRST_KERNELS)) == 0 ||
+                              strncmp(at, "OPENBLAS_CORETYPE=", 18) == 0;
+            if (!(chosen && ours)) {
+                environment[kept++] = at;
+            }
+        }
+        environment[kept] = NULL;
+    }
+    free(text);
+    return environment;
 }
 
 void wb_machine_print_version(FILE *out) {

@@ -15,6 +15,11 @@ wb_status wb_machine_check(void);
  * To be called before anything else, MPI above all. */
 void wb_machine_choose_kernels(char **argv);
 
+/* Local. The variables that the user's process had: without those that MPI added, and without the
+ * kernels chosen above, which are for this processor. Ends with NULL; one block, owned by the
+ * caller (free); NULL where it cannot be read. */
+char **wb_machine_first_environment(void);
+
 /* Local. Version, build and libraries, a line each. */
 void wb_machine_print_version(FILE *out);
 
