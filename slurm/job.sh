@@ -69,8 +69,13 @@ fi
 
 # ---- The launcher: srun needs a Slurm that was built with PMIx, mpirun does not
 if [ "$launcher" = auto ]; then
-    if srun --mpi=list 2>&1 | grep -q pmix; then launcher=srun; else launcher=mpirun; fi
-    say "launcher $launcher: srun --mpi=list names $([ $launcher = srun ] || echo no) pmix"
+    if srun --mpi=list 2>&1 | grep -q pmix; then
+        launcher=srun
+        say "launcher: srun, which knows pmix"
+    else
+        launcher=mpirun
+        say "launcher: mpirun, since srun knows no pmix (srun --mpi=list)"
+    fi
 fi
 nodes=$SLURM_JOB_NUM_NODES
 ranks=$((nodes * ranks_a_node))
@@ -82,7 +87,7 @@ else
     # bound to one core, the threads of a rank would share it
     launch=(mpirun -n "$ranks" --map-by "ppr:$ranks_a_node:node" --bind-to none)
 fi
-say "from step $step on $nodes nodes ($SLURM_JOB_NODELIST): $ranks ranks of $threads threads"
+say "begins at step $step; nodes: $nodes ($SLURM_JOB_NODELIST), ranks: $ranks, threads a rank: $threads"
 
 # ---- The run: Slurm warns this script (USR1), which tells the ranks; they save and leave with 75.
 # TERM comes to the ranks too, but would make srun and mpirun end them at once.

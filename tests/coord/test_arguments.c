@@ -44,6 +44,29 @@ static void values_follow_their_flag_or_its_equals_sign(void **state) {
     assert_string_equal(a.values[COUNT], "4");
 }
 
+static void what_follows_two_dashes_is_passed_on(void **state) {
+    (void)state;
+    static const wb_flag with_rest[] = {
+        {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "what"},
+        {"sweep", WB_FLAG_REPEATED, "KEY=V1,V2", NULL, "which"},
+        {"", WB_FLAG_REST, "OPTION", NULL, "for sbatch"},
+    };
+    char words[][8] = {"--set", "a=1", "--sweep", "b=2", "--", "--set", "-p", "--"};
+    char *argv[8];
+    for (int i = 0; i < 8; i++) {
+        argv[i] = words[i];
+    }
+    expect_ok(wb_arguments_parse(&a, with_rest, 3, NULL, 8, argv));
+    assert_int_equal(a.repeats, 2);
+    assert_int_equal(a.repeated_flag[0], 0);
+    assert_int_equal(a.repeated_flag[1], 1);
+    assert_int_equal(a.rest_count, 3);
+    assert_string_equal(a.rest[0], "--set");
+    assert_string_equal(a.rest[2], "--");
+    expect_ok(wb_arguments_parse(&a, with_rest, 3, NULL, 5, argv));
+    assert_int_equal(a.rest_count, 0);
+}
+
 static void wrong_command_lines_say_what_is_wrong(void **state) {
     (void)state;
     expect_error(PARSE("FILE", "--dry-run"), WB_ERR_USAGE, "--place DIR is needed");
@@ -96,6 +119,7 @@ static void a_count_is_an_integer_within_its_range(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_follow_their_flag_or_its_equals_sign),
+        cmocka_unit_test(what_follows_two_dashes_is_passed_on),
         cmocka_unit_test(wrong_command_lines_say_what_is_wrong),
         cmocka_unit_test(help_shows_every_flag_with_what_it_needs),
         cmocka_unit_test(a_count_is_an_integer_within_its_range),
