@@ -13,7 +13,7 @@ enum { OWN_PATH = 2 * WB_PATH };
 
 void wb_shell_word(FILE *out, const char *word) {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                "_./:=,@%+-";
+                                "_./:=@%+-";
     if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
         (void)fputs(word, out);
         return;
