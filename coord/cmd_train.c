@@ -11,6 +11,7 @@
 #include "run_life.h"
 #include "saver.h"
 #include "skipped.h"
+#include "slurm.h"
 #include "step.h"
 #include "units.h"
 #include "watchdog.h"
@@ -101,7 +102,8 @@ static wb_status open_folder(run *r) {
     char notice[512], path[WB_PATH];
     const char *const restart = getenv("SLURM_RESTART_COUNT");
     const wb_run_owner owner = {.job = getenv("SLURM_JOB_ID"),
-                                .restart = restart ? strtoll(restart, NULL, 10) : 0};
+                                .restart = restart ? strtoll(restart, NULL, 10) : 0,
+                                .job_is_gone = wb_slurm_job_is_gone};
     WB_TRY(wb_run_folder_open(&r->folder, r->config.run_dir, &owner, notice, sizeof(notice)));
     WB_TRY(wb_path_join(path, r->config.run_dir, "log.txt"));
     WB_TRY(wb_log_open(path));

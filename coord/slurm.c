@@ -66,3 +66,15 @@ done:
     free(environment);
     return status;
 }
+
+bool wb_slurm_job_is_gone(const char *job) {
+    const char *const words[] = {"squeue", "-h", "-j", job, "-o", "%T", NULL};
+    char answer[512];
+    int code = 0;
+    const bool is_number = job[0] != '\0' && job[strspn(job, "0123456789")] == '\0';
+    if (!is_number || wb_slurm_call(words, true, answer, sizeof(answer), &code) != WB_OK) {
+        wb_error_clear();
+        return false;
+    }
+    return code == 0 ? answer[0] == '\0' : strstr(answer, "Invalid job id") != NULL;
+}

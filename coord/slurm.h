@@ -13,4 +13,8 @@
 wb_status wb_slurm_call(const char *const *words, bool errors_too, char *output, size_t bytes,
                         int *code);
 
+/* Local. Whether Slurm knows for certain that a job runs no more: it has ended, or was never heard
+ * of. False where Slurm cannot be asked. */
+bool wb_slurm_job_is_gone(const char *job);
+
 #endif
