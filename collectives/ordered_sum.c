@@ -45,6 +45,7 @@ typedef struct bucket {
 struct wb_ordered_sum {
     wb_comm *comm;
     int64_t slots, most, count; /* floats of an array: at most, of this sum */
+    int64_t early;              /* of these, final before the last slot */
     float *result;
     const bool *has_rows;
     node_stack stack;
@@ -137,7 +138,7 @@ static int64_t bucket_size(const wb_comm *comm) {
 }
 
 static int64_t buckets_of(const wb_comm *comm, int64_t count) {
-    return count / bucket_size(comm) + 1;
+    return count / bucket_size(comm) + 2; /* the early and the other elements end in short ones */
 }
 
 /* Subtrees of other ranks that a rank may receive a piece of. */
@@ -219,12 +220,14 @@ static void forget(wb_ordered_sum *sum) {
     give_back_joined(sum);
 }
 
-void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, float *result, const bool *has_rows) {
-    WB_ASSERT(count >= 0 && count <= sum->most, "%lld of at most %lld", (long long)count,
-              (long long)sum->most);
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, int64_t early, float *result,
+                          const bool *has_rows) {
+    WB_ASSERT(early >= 0 && early <= count && count <= sum->most, "%lld, %lld of at most %lld",
+              (long long)early, (long long)count, (long long)sum->most);
     forget(sum);
     sum->next = wb_slot_share(sum->slots, sum->comm->rank, sum->comm->world);
     sum->count = sum->settled = count;
+    sum->early = early;
     sum->result = result;
     sum->has_rows = has_rows;
     sum->complete = false;
@@ -381,13 +384,33 @@ done:
     return status;
 }
 
-static void complete(wb_ordered_sum *sum) {
+/* Elements [begin, end) leave, the last ones first, in buckets of which only the one at `begin` may
+ * be short. */
+static wb_status send(wb_ordered_sum *sum, int64_t begin, int64_t end) {
+    wb_status status = WB_OK;
+    const int64_t size = bucket_size(sum->comm);
+    for (int64_t to = end; to > begin; to -= size) {
+        bucket *b = &sum->buckets[sum->bucket_count++];
+        b->begin = to - size > begin ? to - size : begin;
+        b->end = to;
+        add_joins(sum->joins, sum->join_count, b->begin, b->end);
+        WB_TRY(send_subtrees(sum, b));
+    }
+done:
+    return status;
+}
+
+static wb_status complete(wb_ordered_sum *sum) {
+    wb_status status = WB_OK;
     join_newest(sum);
     pass_over(sum, wb_slot_share(sum->slots, sum->comm->rank + 1, sum->comm->world));
     for (int r = 0; r < sum->comm->world; r++) {
         sum->pieces[r] = shape_of(sum, r);
     }
     sum->complete = true;
+    WB_TRY(send(sum, 0, sum->early));
+done:
+    return status;
 }
 
 /* All ranks cut the same buckets, whoever settles what and when. */
@@ -395,15 +418,13 @@ wb_status wb_ordered_sum_settle(wb_ordered_sum *sum, int64_t from) {
     wb_status status = WB_OK;
     const int64_t size = bucket_size(sum->comm);
     if (!sum->complete) {
-        complete(sum);
+        WB_TRY(complete(sum));
     }
-    while (sum->settled > 0 && (sum->settled - size >= from || from == 0)) {
-        bucket *b = &sum->buckets[sum->bucket_count++];
-        b->end = sum->settled;
-        b->begin = b->end > size ? b->end - size : 0;
-        sum->settled = b->begin;
-        add_joins(sum->joins, sum->join_count, b->begin, b->end);
-        WB_TRY(send_subtrees(sum, b));
+    const int64_t whole =
+        from > sum->early ? (sum->settled - from) / size * size : sum->settled - sum->early;
+    if (whole > 0) {
+        WB_TRY(send(sum, sum->settled - whole, sum->settled));
+        sum->settled -= whole;
     }
     for (int64_t i = 0; i < sum->bucket_count; i++) {
         WB_TRY(move(sum, &sum->buckets[i], NOTHING));

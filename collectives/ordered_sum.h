@@ -17,9 +17,10 @@
  * when K is a power of two). So the bits of the result are those of the tree for every K up to S. A
  * slot without rows takes no part.
  *
- * Buckets begin at the array's end, because backward passes do: a bucket travels as soon as this
- * rank's last slot has settled it, while the layers below are still being computed. MPI moves
- * nothing by itself, so who computes calls wb_ordered_sum_settle now and then.
+ * Buckets begin at the array's end, because backward passes do, but for elements that are known to
+ * be final early: a bucket travels as soon as this rank's last slot has settled it, while the
+ * layers below are still being computed. MPI moves nothing by itself, so who computes calls
+ * wb_ordered_sum_settle now and then.
  */
 #ifndef WB_ORDERED_SUM_H
 #define WB_ORDERED_SUM_H
@@ -44,18 +45,20 @@ wb_status wb_ordered_sum_create(wb_ordered_sum **sum, wb_comm *comm, int64_t slo
 size_t wb_ordered_sum_bytes(const wb_comm *comm, int64_t slots, int64_t count);
 void wb_ordered_sum_destroy(wb_ordered_sum *sum);
 
-/* Local. Forgets all slots: a new sum begins, of arrays of `count` floats.
+/* Local. Forgets all slots: a new sum begins, of arrays of `count` floats, of which the last slot
+ * adds nothing to the first `early` ones on any rank.
  *   result [count]     filled when wb_ordered_sum_finish returns; borrowed until then
  *   has_rows [slots]   which slots take part, the same on every rank; borrowed likewise */
-void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, float *result, const bool *has_rows);
+void wb_ordered_sum_start(wb_ordered_sum *sum, int64_t count, int64_t early, float *result,
+                          const bool *has_rows);
 
 /* Local. An array of zeros for the next slot of this rank that has rows; slots come in ascending
  * order. Borrowed until the next call of this function, or until finished. */
 float *wb_ordered_sum_slot(wb_ordered_sum *sum, int64_t slot);
 
 /* Local. The newest slot is this rank's last one with rows, and its elements from `from` on are
- * final: they may travel. What travels is moved on, so that a call with the same `from` as before
- * is of use too. Error: WB_ERR_MPI. */
+ * final: they may travel, as may the early ones. What travels is moved on, so that a call with the
+ * same `from` as before is of use too. Error: WB_ERR_MPI. */
 wb_status wb_ordered_sum_settle(wb_ordered_sum *sum, int64_t from);
 
 /* Collective. The result is there, with the same bits on every rank. All ranks call it after

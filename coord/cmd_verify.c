@@ -129,7 +129,7 @@ static wb_status run_steps(outcome *o, wb_trainer *t, int64_t until) {
         const int64_t reductions = wb_comm_reductions(t->comm);
         WB_TRY(wb_step_run(t, &report));
         if (t->done == 1) {
-            memcpy(o->grads, t->grads, wb_float_bytes(o->total));
+            wb_trainer_gradient(t, o->grads);
             o->loss = report.loss;
             o->reductions = (double)(wb_comm_reductions(t->comm) - reductions);
         }
@@ -315,6 +315,7 @@ typedef struct small_batch {
     wb_batch batch;
     wb_pass pass;
     float *params; /* [total], before the step */
+    float *grads;  /* of the step */
     double *reps;  /* [B (1 + group), d] */
 } small_batch;
 
@@ -359,8 +360,9 @@ static wb_status open_small(small_batch *s, const wb_config *config, wb_comm *co
     WB_TRY_ALL(comm, wb_batch_read(&s->batch, s->t.data, &s->t.model, &s->t.shape, rows.rows,
                                    rows.epoch, B, 0, B, s->arena));
     s->params = malloc(wb_float_bytes(total));
+    s->grads = malloc(wb_float_bytes(s->t.model.table.total));
     s->reps = malloc((size_t)(sequences * s->t.model.folder.spec.hidden) * sizeof(double));
-    WB_TRY_ALL(comm, s->params && s->reps
+    WB_TRY_ALL(comm, s->params && s->grads && s->reps
                          ? WB_OK
                          : WB_ERROR(WB_ERR_MEMORY, "no memory for a copy of the parameters"));
     memcpy(s->params, s->t.model.params, wb_float_bytes(total));
@@ -393,9 +395,9 @@ static wb_status measure_directions(double squares[2], small_batch *s, double no
     WB_CHECK(direction, WB_ERR_MEMORY, "no memory for a direction");
     for (uint32_t number = (uint32_t)rank; number <= DIRECTIONS; number += (uint32_t)world) {
         double slope = 0.0, own = 0.0;
-        draw_direction(direction, s->t.grads, norm, total, number, (uint64_t)s->t.config->run_seed);
+        draw_direction(direction, s->grads, norm, total, number, (uint64_t)s->t.config->run_seed);
         for (int64_t i = 0; i < total; i++) {
-            own += (double)s->t.grads[i] * (double)direction[i];
+            own += (double)s->grads[i] * (double)direction[i];
         }
         WB_TRY(slope_along(&slope, s, direction));
         squares[number == 0 ? 0 : 1] += (slope - own) * (slope - own);
@@ -429,6 +431,7 @@ static wb_status check_double(verification *v) {
     leave_plain_loss(&config);
     WB_TRY(open_small(&s, &config, v->comm));
     WB_TRY(wb_step_run(&s.t, &report));
+    wb_trainer_gradient(&s.t, s.grads);
     WB_TRY_ALL(v->comm, loss_at(&loss, &s, NULL, 0.0));
     row(v, "plain loss in double precision", fabs(report.loss - loss) / fabs(loss),
         allowed(v)->double_precision, "");
@@ -442,6 +445,7 @@ static wb_status check_double(verification *v) {
         "");
 done:
     free(s.params);
+    free(s.grads);
     free(s.reps);
     wb_arena_destroy(s.arena);
     wb_trainer_close(&s.t);

@@ -28,7 +28,6 @@ typedef struct step {
     wb_chunk_plan *chunks; /* [slot_count] */
     wb_chunk_memory memory;
     bool *has_rows;          /* [slots of the batch] */
-    wb_table_rows table;     /* rows of the word table that the batch touches, on any rank */
     int64_t gradient_floats; /* of a compact gradient */
     int64_t added;           /* slots of this rank whose gradients were asked for */
     wb_status travel;        /* of gradients that left before all were there */
@@ -113,22 +112,41 @@ done:
     return status;
 }
 
-/* Whose gradients there will be: the ranks' tokens together. */
+static bool gradients_travel_early(const step *s) {
+    return s->t->ordered && strcmp(s->t->config->reduce_overlap, "true") == 0;
+}
+
+/* The sequences whose backward pass comes last on this rank: none where it has none. */
+static wb_packed last_chunk(const step *s) {
+    for (int64_t i = s->slot_count - 1; i >= 0; i--) {
+        const wb_packed *packed = &s->slots[i].batch.packed;
+        if (packed->n > 0) {
+            const int64_t first = s->chunks[i].firsts[s->chunks[i].chunks - 1];
+            return wb_packed_slice(packed, first, packed->n - first);
+        }
+    }
+    static const int64_t nothing[] = {0};
+    return (wb_packed){.offsets = nothing};
+}
+
+/* Rows of the word table that any rank's tokens touch: they have gradients. */
 static wb_status find_touched_rows(step *s) {
     wb_status status = WB_OK;
     wb_trainer *t = s->t;
     const int64_t V = t->model.folder.spec.vocabulary;
     void *marks = NULL;
-    int32_t *place = NULL;
-    WB_TRY_ALL(t->comm, wb_arena_int32s(t->step_arena, V, &place));
     WB_TRY_ALL(t->comm, wb_arena_take(t->step_arena, (size_t)V, &marks));
-    memset(marks, 0, (size_t)V);
+    memset(marks, WB_ROW_UNTOUCHED, (size_t)V);
     for (int64_t i = 0; i < s->slot_count; i++) {
-        wb_table_rows_mark(marks, &s->slots[i].batch.packed);
+        wb_table_rows_mark(marks, &s->slots[i].batch.packed, WB_ROW_EARLY);
+    }
+    if (gradients_travel_early(s)) {
+        const wb_packed last = last_chunk(s);
+        wb_table_rows_mark(marks, &last, WB_ROW_LATE);
     }
     WB_TRY(wb_reduce_marks(t->comm, marks, V));
-    wb_table_rows_number(&s->table, place, marks, V);
-    s->gradient_floats = wb_table_rows_elements(&s->table, V, s->d, t->model.table.total);
+    wb_table_rows_number(&t->rows, t->places, marks, V, s->d);
+    s->gradient_floats = wb_table_rows_elements(&t->rows, t->model.table.total);
 done:
     return status;
 }
@@ -201,7 +219,7 @@ static wb_status backward_slot(step *s, int64_t i, float *grads,
             WB_TRY(encode_chunk(s, i, chunk, &tape));
         }
         wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
-        WB_TRY(wb_encoder_backward(t->model.encoder, grads, &s->table, t->model.params, tape,
+        WB_TRY(wb_encoder_backward(t->model.encoder, grads, &t->rows, t->model.params, tape,
                                    own->dreps + s->chunks[i].firsts[chunk] * s->d,
                                    is_last ? listener : NULL, t->chunk_arena));
         wb_arena_release(t->chunk_arena, mark);
@@ -232,9 +250,8 @@ static float *next_gradients(step *s) {
 
 static wb_status backward_slots(step *s) {
     wb_status status = WB_OK;
-    wb_trainer *t = s->t;
     const wb_backward_listener sender = {.settled = send_settled, .context = s};
-    const bool overlaps = t->ordered && strcmp(t->config->reduce_overlap, "true") == 0;
+    const bool overlaps = gradients_travel_early(s);
     const int64_t count = slots_with_rows(s, s->slot_count);
     for (int64_t done = 0; done < count; done++) {
         float *grads = next_gradients(s);
@@ -253,7 +270,8 @@ static wb_status backward(step *s) {
     wb_trainer *t = s->t;
     wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
     if (t->ordered) {
-        wb_ordered_sum_start(t->ordered, s->gradient_floats, t->grads, s->has_rows);
+        wb_ordered_sum_start(t->ordered, s->gradient_floats, t->rows.early * s->d, t->grads,
+                             s->has_rows);
     } else {
         memset(t->grads, 0, wb_float_bytes(s->gradient_floats));
     }
@@ -307,15 +325,15 @@ static wb_status update(step *s, wb_step_report *report) {
         WB_TRY(wb_reduce_floats(t->comm, t->grads, s->gradient_floats));
     }
     wb_timetable_enter(&t->time, WB_PHASE_UPDATE);
-    report->gradient_norm = wb_gradient_norm(t->grads, s->gradient_floats);
-    wb_table_rows_expand(t->grads, &s->table, t->model.folder.spec.vocabulary, s->d, table->total);
+    report->gradient_norm = wb_gradient_norm(t->grads, &t->rows, s->gradient_floats);
     report->rate = wb_optimizer_rate(&t->optimizer, t->done);
     WB_TRY(count(s, report));
     const double clip = t->config->optimizer_clip;
     const double scale =
         clip > 0.0 && report->gradient_norm > clip ? clip / report->gradient_norm : 1.0;
     report->temperature = wb_model_temperature(&t->model, t->config);
-    wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, scale, t->done, table);
+    wb_optimizer_update(&t->optimizer, t->model.params, t->state, t->grads, &t->rows, scale,
+                        t->done, table);
     wb_model_clamp_temperature(&t->model);
     wb_encoder_convert(t->model.encoder, t->model.params);
 done:

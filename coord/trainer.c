@@ -159,7 +159,7 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t mine =
         2 * wb_float_bytes(n * (1 + group) * (d + 4)) + wb_float_bytes(n * (1 + group) * guide);
     const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
-    const size_t touched = (size_t)t->model.folder.spec.vocabulary * (sizeof(int32_t) + 1);
+    const size_t touched = (size_t)t->model.folder.spec.vocabulary;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
     return wb_batch_bytes(&t->shape, n) + mine + guided + touched + slack +
            wb_contrast_bytes(t, n, own_slots);
@@ -173,8 +173,11 @@ static wb_status reserve(wb_trainer *t) {
     const bool ordered = adds_in_order(t);
     t->slot_total = slots_of(t->config, wb_comm_world(t->comm));
     const size_t sums = ordered ? wb_ordered_sum_bytes(t->comm, t->slot_total, total) : 0;
-    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + sums));
+    const int64_t V = t->model.folder.spec.vocabulary;
+    const size_t places = wb_arena_rounded((size_t)V * sizeof(int32_t));
+    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + places + sums));
     WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
+    WB_TRY(wb_arena_int32s(t->run_arena, V, &t->places));
     for (int i = 0; i < arrays; i++) {
         WB_TRY(wb_arena_floats(t->run_arena, total, &t->state[i]));
         memset(t->state[i], 0, wb_float_bytes(total));
@@ -244,6 +247,10 @@ static size_t bytes_of_tokens(const wb_trainer *t) {
 size_t wb_trainer_expected_peak(const wb_trainer *t, size_t activations) {
     return t->program + wb_float_bytes(t->model.table.total) + wb_arena_peak(t->run_arena) +
            wb_arena_left(t->step_arena) + bytes_of_tokens(t) + activations;
+}
+
+void wb_trainer_gradient(const wb_trainer *t, float *grads) {
+    wb_table_rows_expand(grads, t->grads, &t->rows, t->model.table.total);
 }
 
 wb_checkpoint wb_trainer_checkpoint(wb_trainer *t) {

@@ -33,7 +33,9 @@ typedef struct wb_trainer {
     wb_arena *run_arena;   /* gradients and their sums | optimizer state */
     wb_arena *step_arena;  /* tokens | representations | cached gradients; reset each step */
     wb_arena *chunk_arena; /* activations, within memory.budget; reset each step */
-    float *grads;          /* [total] */
+    float *grads;          /* of the last step, compact: [total] at most */
+    wb_table_rows rows;    /* how */
+    int32_t *places;       /* [V], of `rows` */
     float *state[WB_OPTIMIZER_SLOTS]; /* [total] each */
     int64_t slot_total;               /* slots of the batch, a power of two */
     wb_ordered_sum *ordered;          /* owned; NULL where reduce.mode is fast */
@@ -55,6 +57,9 @@ wb_infonce wb_loss_of(const wb_trainer *trainer);
 
 /* Local. What chooses among a row's positives and negatives in an epoch (data.draw). */
 int64_t wb_draw_of(const wb_trainer *trainer, int64_t epoch);
+
+/* Local. The last step's gradient: grads [total] filled. */
+void wb_trainer_gradient(const wb_trainer *trainer, float *grads);
 
 /* Local. The run as a checkpoint holds it; arrays are borrowed from the trainer. */
 wb_checkpoint wb_trainer_checkpoint(wb_trainer *trainer);

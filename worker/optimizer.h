@@ -2,6 +2,7 @@
 #ifndef WB_OPTIMIZER_H
 #define WB_OPTIMIZER_H
 
+#include "table_rows.h"
 #include "tensor.h"
 
 typedef enum wb_optimizer_kind { WB_OPTIMIZER_ADAMW, WB_OPTIMIZER_SGD } wb_optimizer_kind;
@@ -31,17 +32,20 @@ const char *wb_optimizer_slot_name(wb_optimizer_kind kind, int slot);
  * its last step), then falls to 0 just after the last step (linear, cosine) or stays. */
 double wb_optimizer_rate(const wb_optimizer *optimizer, int64_t step);
 
-/* Local. Euclidean norm of grads [count], summed in double in a fixed order. */
-double wb_gradient_norm(const float *grads, int64_t count);
+/* Local. Euclidean norm of grads [count], summed in double in a fixed order: that of the tokens,
+ * where `rows` says that the array is compact. */
+double wb_gradient_norm(const float *grads, const wb_table_rows *rows, int64_t count);
 
 /* Local. One update with gradients multiplied by `scale` (clipping).
  *   params, slots[i] [total]  updated in place; slots begin as zeros
- *   grads [total]             borrowed
+ *   grads [total]             borrowed; compact where `rows` is not NULL: the first tensor is the
+ *                             table
  *   step                      counted from 0: bias correction uses step + 1
  * Source: Loshchilov & Hutter 2019 (adamw, as in PyTorch); sgd is p -= rate * g, decayed likewise.
  */
 void wb_optimizer_update(const wb_optimizer *optimizer, float *params,
-                         float *const slots[WB_OPTIMIZER_SLOTS], const float *grads, double scale,
-                         int64_t step, const wb_tensor_table *table);
+                         float *const slots[WB_OPTIMIZER_SLOTS], const float *grads,
+                         const wb_table_rows *rows, double scale, int64_t step,
+                         const wb_tensor_table *table);
 
 #endif

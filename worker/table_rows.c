@@ -5,33 +5,40 @@
 
 #include <string.h>
 
-void wb_table_rows_mark(uint8_t *marks, const wb_packed *packed) {
+void wb_table_rows_mark(uint8_t *marks, const wb_packed *packed, uint8_t mark) {
     for (int64_t t = packed->offsets[0]; t < packed->offsets[packed->n]; t++) {
-        marks[packed->ids[t]] = 1;
+        uint8_t *of_token = &marks[packed->ids[t]];
+        *of_token = *of_token < mark ? mark : *of_token;
     }
 }
 
-void wb_table_rows_number(wb_table_rows *rows, int32_t *place, const uint8_t *marks, int64_t V) {
-    *rows = (wb_table_rows){.place = place};
+void wb_table_rows_number(wb_table_rows *rows, int32_t *place, const uint8_t *marks, int64_t V,
+                          int64_t H) {
+    *rows = (wb_table_rows){.V = V, .H = H, .place = place};
     for (int64_t token = 0; token < V; token++) {
-        place[token] = marks[token] ? (int32_t)rows->count++ : -1;
+        place[token] = marks[token] == WB_ROW_EARLY ? (int32_t)rows->count++ : -1;
+    }
+    rows->early = rows->count;
+    for (int64_t token = 0; token < V; token++) {
+        place[token] = marks[token] == WB_ROW_LATE ? (int32_t)rows->count++ : place[token];
     }
 }
 
-int64_t wb_table_rows_elements(const wb_table_rows *rows, int64_t V, int64_t H, int64_t total) {
-    return total - (V - rows->count) * H;
+int64_t wb_table_rows_elements(const wb_table_rows *rows, int64_t total) {
+    return total - (rows->V - rows->count) * rows->H;
 }
 
-/* From the end on, so that nothing is overwritten before it has moved. */
-void wb_table_rows_expand(float *values, const wb_table_rows *rows, int64_t V, int64_t H,
+void wb_table_rows_expand(float *expanded, const float *compact, const wb_table_rows *rows,
                           int64_t total) {
-    memmove(values + V * H, values + rows->count * H, wb_float_bytes(total - V * H));
-    for (int64_t token = V - 1; token >= 0; token--) {
-        const int64_t from = rows->place[token];
-        if (from < 0) {
-            memset(values + token * H, 0, wb_float_bytes(H));
-        } else if (from < token) {
-            memcpy(values + token * H, values + from * H, wb_float_bytes(H));
+    const int64_t V = rows->V, H = rows->H;
+#pragma omp parallel for schedule(static)
+    for (int64_t token = 0; token < V; token++) {
+        const float *row = wb_table_row(compact, rows, H, token);
+        if (row) {
+            memcpy(expanded + token * H, row, wb_float_bytes(H));
+        } else {
+            memset(expanded + token * H, 0, wb_float_bytes(H));
         }
     }
+    memcpy(expanded + V * H, compact + rows->count * H, wb_float_bytes(total - V * H));
 }

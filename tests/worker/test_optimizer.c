@@ -33,7 +33,8 @@ static void ten_updates_equal_pytorch(void **state) {
         (void)snprintf(name, sizeof(name), "%s.after", names[i]);
         float *after = fixture_array(fixture, name, NULL);
         for (int step = 0; step < STEPS; step++) {
-            wb_optimizer_update(&cases[i], params, slots, grads + step * COUNT, 1.0, step, &table);
+            wb_optimizer_update(&cases[i], params, slots, grads + step * COUNT, NULL, 1.0, step,
+                                &table);
         }
         expect_close(params, after, COUNT, 2e-6, name); /* ten roundings of values up to 3 */
         free(params);
@@ -59,7 +60,7 @@ static void decay_spares_the_tensors_that_are_not_marked(void **state) {
         float *const slots[WB_OPTIMIZER_SLOTS] = {m, v};
         expect_ok(wb_tensor_add(&table, true, 2, 0, "weight"));
         expect_ok(wb_tensor_add(&table, false, 2, 0, "bias"));
-        wb_optimizer_update(&optimizer, params, slots, zeros, 1.0, 0, &table);
+        wb_optimizer_update(&optimizer, params, slots, zeros, NULL, 1.0, 0, &table);
         const float wanted[] = {1.9f, -3.8f, 2.0f, -4.0f};
         expect_close(params, wanted, 2, 1e-6, "decayed");
         assert_memory_equal(params + 2, wanted + 2, 2 * sizeof(float));
@@ -83,14 +84,64 @@ static void a_scale_multiplies_the_gradient_and_nothing_else(void **state) {
         expect_ok(wb_tensor_add(&table, true, 3, 0, "weight"));
         for (int i = 0; i < 2; i++) {
             float *const slots[WB_OPTIMIZER_SLOTS] = {m[i], v[i]};
-            wb_optimizer_update(&optimizer, params[i], slots, grads[i], i == 0 ? 1.0 : 0.25, 0,
-                                &table);
+            wb_optimizer_update(&optimizer, params[i], slots, grads[i], NULL, i == 0 ? 1.0 : 0.25,
+                                0, &table);
         }
         assert_memory_equal(params[0], params[1], sizeof(params[0]));
         assert_memory_equal(v[0], v[1], sizeof(v[0]));
         assert_true(params[0][0] < 1.0f && params[0][1] > 1.98f);
         wb_tensor_table_clear(&table);
     }
+}
+
+/* Rows in whatever order: the update and the norm are those of the whole gradient. */
+static void a_compact_gradient_gives_the_update_of_the_whole_one(void **state) {
+    (void)state;
+    enum { V = 40, H = 3, OTHERS = 5, TOTAL = V * H + OTHERS };
+    static wb_tensor tensors[] = {{.offset = 0, .count = V * H, .decay = true},
+                                  {.offset = V * H, .count = OTHERS}};
+    static const wb_tensor_table table = {.tensors = tensors, .length = 2, .total = TOTAL};
+    double norms[2];
+    for (int late = 0; late < 2; late++) {
+        for (int kind = 0; kind < 2; kind++) {
+            const wb_optimizer o = {.kind = kind == 0 ? WB_OPTIMIZER_ADAMW : WB_OPTIMIZER_SGD,
+                                    .schedule = WB_SCHEDULE_CONSTANT,
+                                    .lr = 0.1,
+                                    .weight_decay = 0.01,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.999,
+                                    .eps = 1e-8,
+                                    .total_steps = 10};
+            uint8_t marks[V];
+            int32_t place[V];
+            float whole[TOTAL] = {0}, compact[TOTAL] = {0}, arrays[2][3][TOTAL];
+            wb_table_rows rows;
+            for (int i = 0; i < V; i++) {
+                marks[i] = (uint8_t)(i % 3 == 0 ? 0 : 1 + late * (i % 2));
+            }
+            wb_table_rows_number(&rows, place, marks, V, H);
+            for (int i = 0; i < TOTAL; i++) {
+                const wb_rng_key key = {.seed = 5, .site = wb_rng_site(WB_RNG_TEST, 0)};
+                const float gradient = wb_rng_normal(key, (uint32_t)i);
+                if (i >= V * H) {
+                    whole[i] = compact[i - (V - rows.count) * H] = gradient;
+                } else if (marks[i / H]) {
+                    whole[i] = compact[place[i / H] * H + i % H] = gradient;
+                }
+                for (int k = 0; k < 3; k++) {
+                    arrays[0][k][i] = arrays[1][k][i] = fabsf(gradient) + (float)k;
+                }
+            }
+            float *const slots[] = {arrays[0][1], arrays[0][2]}, *const same[] = {arrays[1][1],
+                                                                                  arrays[1][2]};
+            wb_optimizer_update(&o, arrays[0][0], slots, whole, NULL, 0.5, 3, &table);
+            wb_optimizer_update(&o, arrays[1][0], same, compact, &rows, 0.5, 3, &table);
+            assert_memory_equal(arrays[0], arrays[1], sizeof(arrays[0]));
+            norms[late] = wb_gradient_norm(compact, &rows, rows.count * H + OTHERS);
+            assert_true(fabs(norms[late] - wb_gradient_norm(whole, NULL, TOTAL)) < 1e-12);
+        }
+    }
+    assert_true(norms[0] == norms[1]); /* bit by bit */
 }
 
 static void expect_rate(const wb_optimizer *optimizer, int64_t step, double wanted) {
@@ -142,13 +193,13 @@ static void the_norm_of_any_count_equals_the_plain_sum(void **state) {
             grads[j] = wb_rng_normal(key, (uint32_t)j);
             squares += (double)grads[j] * (double)grads[j];
         }
-        const double got = wb_gradient_norm(grads, counts[i]), wanted = sqrt(squares);
+        const double got = wb_gradient_norm(grads, NULL, counts[i]), wanted = sqrt(squares);
         if (!(fabs(got - wanted) <= 1e-12 * wanted)) { /* another order of double sums */
             fail_msg("norm of %lld values: %.15g, wanted %.15g", (long long)counts[i], got, wanted);
         }
         if (counts[i] > 0) {
             grads[counts[i] - 1] = NAN;
-            assert_true(isnan(wb_gradient_norm(grads, counts[i])));
+            assert_true(isnan(wb_gradient_norm(grads, NULL, counts[i])));
         }
         free(grads);
     }
@@ -168,6 +219,7 @@ int main(void) {
         cmocka_unit_test(ten_updates_equal_pytorch),
         cmocka_unit_test(decay_spares_the_tensors_that_are_not_marked),
         cmocka_unit_test(a_scale_multiplies_the_gradient_and_nothing_else),
+        cmocka_unit_test(a_compact_gradient_gives_the_update_of_the_whole_one),
         cmocka_unit_test(schedules_rise_to_the_peak_and_fall_to_zero),
         cmocka_unit_test(the_norm_of_any_count_equals_the_plain_sum),
         cmocka_unit_test(kinds_name_their_state),
