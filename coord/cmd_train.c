@@ -59,6 +59,7 @@ typedef struct run {
     int64_t nonfinite; /* steps skipped in a row */
     double began;      /* this process */
     int64_t saved;     /* step of the newest checkpoint; 0 needs none */
+    wb_token_cache *eval_tokens;
     wb_measures before, after;
     bool measured_before;
 } run;
@@ -238,7 +239,8 @@ static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
                                       .query_tokens = t->shape.query_tokens,
                                       .passage_tokens = t->shape.passage_tokens,
                                       .chunk_tokens = r->config.memory_chunk_tokens,
-                                      .depth = 100};
+                                      .depth = 100,
+                                      .cache = r->eval_tokens};
     wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
     WB_TRY(wb_evaluate(measures, &t->model, &evaluation, r->comm, t->chunk_arena));
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_measures(measures, report) : WB_OK);
@@ -476,6 +478,7 @@ static wb_status run_all(run *r) {
     WB_TRY(wb_trainer_log_plan(t));
     WB_TRY_ALL(r->comm, speaks ? open_outputs(r) : WB_OK);
     WB_TRY_ALL(r->comm, start_life(r));
+    WB_TRY_ALL(r->comm, wb_token_cache_create(&r->eval_tokens, r->config.memory_tokens));
     WB_TRY(stop_if_asked(r));
     if (r->config.data_eval[0] != '\0' && t->done == 0) {
         WB_TRY(evaluate(r, &r->before, "before"));
@@ -537,6 +540,7 @@ done:
         status = status == WB_OK ? closed : status;
     }
     wb_run_folder_close(r.folder);
+    wb_token_cache_destroy(r.eval_tokens);
     wb_trainer_close(&r.trainer);
     wb_origins_destroy(r.origins);
     return status;

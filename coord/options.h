@@ -124,10 +124,9 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
          "windows, with the same result")                                                          \
     SIZE(memory_budget, "memory.budget", "0", FREE,                                                \
          "memory of one rank for activations; 0: a safe share of what the job may use")            \
-    SIZE(                                                                                          \
-        memory_tokens, "memory.tokens", "256M", FREE,                                              \
-        "memory of one rank for tokens of texts that it has read, which later epochs do not read " \
-        "again; 0: none")                                                                          \
+    SIZE(memory_tokens, "memory.tokens", "256M", FREE,                                             \
+         "memory of one rank for tokens of training texts, which later epochs do not read again; " \
+         "as much for those of evaluations; 0: none")                                              \
     COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \
           "tokens encoded at once")                                                                \
     COUNT(checkpoint_every, "checkpoint.every", 200, 0, INT32_MAX, FREE,                           \

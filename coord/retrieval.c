@@ -20,11 +20,23 @@ typedef struct file_source {
     const wb_text_file *file;
     const int64_t *rows; /* rows to read, or NULL: first, first + 1, … */
     int64_t first;
+    wb_token_cache *cache; /* or NULL */
+    int64_t named;         /* names of other files' rows in the cache, which come first */
 } file_source;
+
+static int64_t row_of(const file_source *from, int64_t i) {
+    return from->rows ? from->rows[i] : from->first + i;
+}
 
 static wb_status read_line(const void *context, int64_t i, wb_text *texts) {
     const file_source *from = context;
-    return wb_text_file_read(from->file, from->rows ? from->rows[i] : from->first + i, texts);
+    return wb_text_file_read(from->file, row_of(from, i), texts);
+}
+
+static wb_status name_line(const void *context, int64_t i, uint64_t *names) {
+    const file_source *from = context;
+    names[0] = (uint64_t)(from->named + row_of(from, i));
+    return WB_OK;
 }
 
 static wb_status check_finite(const float *reps, const wb_packed *block, int64_t d) {
@@ -71,11 +83,15 @@ static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *mod
     const size_t mark = wb_arena_mark(arena);
     for (int64_t at = 0; at < n; at += BLOCK) {
         const int64_t count = n - at < BLOCK ? n - at : BLOCK;
-        const file_source part = {.file = from->file,
-                                  .rows = from->rows ? from->rows + at : NULL,
-                                  .first = from->first + at};
-        const wb_token_source source = {
-            .read = read_line, .context = &part, .model = model, .first_tokens = max_tokens};
+        file_source part = *from;
+        part.rows = from->rows ? from->rows + at : NULL;
+        part.first = from->first + at;
+        const wb_token_source source = {.read = read_line,
+                                        .name = name_line,
+                                        .context = &part,
+                                        .model = model,
+                                        .cache = from->cache,
+                                        .first_tokens = max_tokens};
         wb_packed block;
         WB_TRY(wb_token_block_read(&block, &source, count, arena));
         WB_TRY(wb_encode_packed(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
@@ -177,12 +193,17 @@ static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const w
                             int rank, wb_arena *arena) {
     wb_status status = WB_OK;
     int64_t tokens = 0;
-    const file_source queries = {.file = s->queries, .rows = s->query_rows + s->firsts[rank]};
+    const file_source queries = {
+        .file = s->queries, .rows = s->query_rows + s->firsts[rank], .cache = e->cache};
+    const file_source passages = {.file = s->corpus,
+                                  .first = s->shard_first,
+                                  .cache = e->cache,
+                                  .named = wb_text_file_rows(s->queries)};
     WB_TRY(encode_source(s->own_queries, &tokens, model, &queries,
                          s->firsts[rank + 1] - s->firsts[rank], e->query_tokens, e->chunk_tokens,
                          arena));
-    WB_TRY(wb_encode_texts(s->shard, &tokens, model, s->corpus, s->shard_first, s->shard_rows,
-                           e->passage_tokens, e->chunk_tokens, arena));
+    WB_TRY(encode_source(s->shard, &tokens, model, &passages, s->shard_rows, e->passage_tokens,
+                         e->chunk_tokens, arena));
 done:
     return status;
 }

@@ -7,6 +7,7 @@
 #include "measures.h"
 #include "model.h"
 #include "text_file.h"
+#include "token_cache.h"
 
 /* Local. Representations of sequences as they are, without dropout, about chunk_tokens at once.
  *   reps [n, d]    filled
@@ -32,7 +33,8 @@ typedef struct wb_evaluation {
     const char *split;    /* qrels/SPLIT.tsv */
     const char *run_path; /* where rank 0 writes the TREC run */
     int64_t query_tokens, passage_tokens, chunk_tokens;
-    int64_t depth; /* results per query */
+    int64_t depth;         /* results per query */
+    wb_token_cache *cache; /* borrowed; of earlier evaluations of the same folder; or NULL */
 } wb_evaluation;
 
 /* Collective. Encodes the corpus in shares and the judged queries, searches exactly, writes the run
