@@ -1,4 +1,5 @@
-/* widebatch bench: real training steps, and between them the matrix rate of the same cores.
+/* widebatch bench: real training steps, and between them the matrix rate of the same cores; after
+ * them what else bounds a step: memory and the all-reduce.
  *
  * The two are interleaved, so that a machine whose speed drifts drifts for both: what is quoted is
  * the ratio. The parameters change as in training; nothing is written.
@@ -10,6 +11,7 @@
 #include "log.h"
 #include "memory.h"
 #include "product.h"
+#include "roofline.h"
 #include "step.h"
 #include "units.h"
 
@@ -44,7 +46,9 @@ typedef struct bench {
     float *scratch;          /* of products */
     sample *samples[SHARES]; /* [steps] */
     wb_chunk_memory memory;  /* of the step before, all kept */
-    size_t expected;         /* the most that a rank was expected to take */
+    size_t expected, peak;   /* the most that a rank was expected to take, and took */
+    wb_roofline roofline;
+    int64_t gradient_floats; /* most that a step added up */
     int64_t steps;
     int share_count;
 } bench;
@@ -95,8 +99,11 @@ static wb_status measure_step(sample *result, bench *b, double share) {
     wb_arena_release(t->chunk_arena, mark);
     WB_TRY(measure_rates(after, b));
     if (share == 1.0) {
-        const size_t expected = wb_trainer_expected_peak(t, report.memory.needed);
+        const size_t expected =
+            wb_trainer_expected_peak(t, report.memory.needed, report.gradient_floats);
         b->memory = report.memory;
+        b->gradient_floats = report.gradient_floats > b->gradient_floats ? report.gradient_floats
+                                                                         : b->gradient_floats;
         b->expected = expected > b->expected ? expected : b->expected;
     }
     *result = (sample){.seconds = seconds,
@@ -115,6 +122,7 @@ static wb_status measure(bench *b) {
     wb_status status = WB_OK;
     sample warm;
     WB_TRY(measure_step(&warm, b, 1.0));
+    wb_timetable_start(&b->trainer.time); /* of the measured steps alone */
     for (int64_t i = 0; i < b->steps; i++) {
         for (int j = 0; j < b->share_count; j++) {
             WB_TRY(measure_step(&b->samples[j][i], b, shares[j]));
@@ -123,6 +131,10 @@ static wb_status measure(bench *b) {
     for (int j = 0; j < b->share_count; j++) {
         qsort(b->samples[j], (size_t)b->steps, sizeof(sample), by_share);
     }
+    wb_timetable_enter(&b->trainer.time, WB_PHASE_OTHER);
+    b->peak = wb_memory_peak();
+    WB_TRY(
+        wb_roofline_measure(&b->roofline, b->trainer.comm, b->trainer.grads, b->gradient_floats));
 done:
     return status;
 }
@@ -159,6 +171,16 @@ static void print(const sample *s, int64_t steps, const wb_trainer *t) {
     (void)fflush(stdout);
 }
 
+static void print_roofline(const wb_roofline *r) {
+    (void)printf("memory       %.2f GB/s (triad, all ranks at once)\n", r->memory * 1e-9);
+    if (r->reduce_seconds > 0.0) {
+        (void)printf("all-reduce   %.3f GB/s (%s of gradients), %.1f us for one number\n",
+                     (double)wb_float_bytes(r->reduce_floats) / r->reduce_seconds * 1e-9,
+                     wb_bytes_text(wb_float_bytes(r->reduce_floats)).text,
+                     r->latency_seconds * 1e6);
+    }
+}
+
 /* What keeping less costs: time at the machine's rate for the same useful work. */
 static void print_shares(const bench *b) {
     const sample *all = &b->samples[0][b->steps / 2];
@@ -175,7 +197,7 @@ static void print_shares(const bench *b) {
 /* Collective. */
 static wb_status print_memory(const bench *b) {
     wb_status status = WB_OK;
-    const double own[] = {(double)b->expected, (double)wb_memory_peak()};
+    const double own[] = {(double)b->expected, (double)b->peak};
     double least[2], mean[2], most[2];
     WB_TRY(wb_reduce_spread(b->trainer.comm, least, mean, most, own, 2));
     if (wb_comm_rank(b->trainer.comm) == 0) {
@@ -202,6 +224,7 @@ wb_status wb_command_bench(const wb_arguments *arguments, wb_comm *comm) {
     WB_TRY(measure(&b));
     if (wb_comm_rank(comm) == 0) {
         print(b.samples[0], b.steps, &b.trainer);
+        print_roofline(&b.roofline);
         print_shares(&b);
     }
     WB_TRY(print_memory(&b));

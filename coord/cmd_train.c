@@ -497,7 +497,8 @@ static wb_status log_first_step(wb_trainer *t) {
     wb_step_report plan;
     double least, mean, most;
     WB_TRY(wb_step_plan(t, &plan));
-    const double own = (double)wb_trainer_expected_peak(t, plan.memory.needed);
+    const double own =
+        (double)wb_trainer_expected_peak(t, plan.memory.needed, plan.gradient_floats);
     WB_TRY(wb_reduce_spread(t->comm, &least, &mean, &most, &own, 1));
     wb_log(WB_LOG_RUN,
            "first step: %s tokens, activations of %.0f %% kept, the others encoded twice: %.2f of "

@@ -309,6 +309,7 @@ static wb_status count(const step *s, wb_step_report *report) {
     report->kept_tokens = (int64_t)sums[1];
     report->flops = 3.0 * sums[2];
     report->extra_flops = sums[2] - sums[3];
+    report->gradient_floats = s->gradient_floats;
     report->memory = s->memory;
 done:
     return status;
@@ -354,6 +355,7 @@ wb_status wb_step_plan(wb_trainer *t, wb_step_report *report) {
     const size_t step_mark = wb_arena_mark(t->step_arena);
     *report = (wb_step_report){0};
     WB_TRY_ALL(t->comm, read_batch(&s));
+    WB_TRY(find_touched_rows(&s));
     report->queries = s.batch.B;
     WB_TRY(count(&s, report));
 done:

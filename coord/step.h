@@ -7,17 +7,18 @@
 
 /* What a step did, the same on every rank but for `memory`. */
 typedef struct wb_step_report {
-    int64_t queries;        /* B: batch.size, or less at the tail of an epoch */
-    double loss;            /* mean over the B queries, nats */
-    int64_t filtered_rows;  /* queries without a candidate left, at the last of the widths */
-    double temperature;     /* that the loss was taken at */
-    double gradient_norm;   /* before clipping */
-    double rate;            /* learning rate of the update */
-    int64_t tokens;         /* real tokens encoded for the loss, over all ranks */
-    int64_t kept_tokens;    /* those whose activations were kept */
-    double flops;           /* of the encoder's products, over all ranks: three forward passes */
-    double extra_flops;     /* of encoding again what was not kept */
-    wb_chunk_memory memory; /* of this rank's activations */
+    int64_t queries;         /* B: batch.size, or less at the tail of an epoch */
+    double loss;             /* mean over the B queries, nats */
+    int64_t filtered_rows;   /* queries without a candidate left, at the last of the widths */
+    double temperature;      /* that the loss was taken at */
+    double gradient_norm;    /* before clipping */
+    double rate;             /* learning rate of the update */
+    int64_t tokens;          /* real tokens encoded for the loss, over all ranks */
+    int64_t kept_tokens;     /* those whose activations were kept */
+    double flops;            /* of the encoder's products, over all ranks: three forward passes */
+    double extra_flops;      /* of encoding again what was not kept */
+    int64_t gradient_floats; /* of the arrays that were added up: rows of words that occur */
+    wb_chunk_memory memory;  /* of this rank's activations */
 } wb_step_report;
 
 /* Collective. Runs step trainer->done + 1 and counts it. Parameters are unchanged on error.

@@ -73,8 +73,9 @@ wb_status wb_trainer_resume(wb_trainer *trainer, int64_t step);
 wb_status wb_trainer_check_same(const wb_trainer *trainer);
 
 /* Local. Resident bytes that the run will need at most on this rank, when a step's activations take
- * `activations`. */
-size_t wb_trainer_expected_peak(const wb_trainer *trainer, size_t activations);
+ * `activations` and its gradients are `gradient_floats` long. */
+size_t wb_trainer_expected_peak(const wb_trainer *trainer, size_t activations,
+                                int64_t gradient_floats);
 
 /* Collective. Logs what the run will do: rows, steps, shares, memory (--dry-run shows no more). */
 wb_status wb_trainer_log_plan(wb_trainer *trainer);
