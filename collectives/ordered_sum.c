@@ -113,23 +113,27 @@ static node_stack shape_of(const wb_ordered_sum *sum, int rank) {
     return stack;
 }
 
-static int levels_of(int64_t slots) {
-    int levels = 0;
-    while ((int64_t)1 << levels < slots) {
-        levels++;
-    }
-    return levels;
-}
-
 /* ---- Life
  * ------------------------------------------------------------------------------------------------
  */
 
-/* Arrays a rank may hold at once: a left subtree of each level and the newest slot. */
+/* Subtrees that a rank ends with; *most becomes the most arrays that it holds on the way, one for
+ * each subtree so far and the newest slot's. */
+static int subtrees_of(const wb_comm *comm, int64_t slots, int rank, int *most) {
+    node_stack stack = {.depth = 0};
+    const int64_t end = wb_slot_share(slots, rank + 1, comm->world);
+    *most = 0;
+    for (int64_t s = wb_slot_share(slots, rank, comm->world); s < end; s++) {
+        *most = stack.depth + 1 > *most ? stack.depth + 1 : *most;
+        push(&stack, (node){.index = s}, 0, NULL);
+    }
+    return stack.depth;
+}
+
 static int arrays_of(const wb_comm *comm, int64_t slots) {
-    const int64_t most = (slots + comm->world - 1) / comm->world;
-    const int arrays = 2 * levels_of(most) + 1;
-    return (int64_t)arrays < most ? arrays : (int)(most > 0 ? most : 1);
+    int most;
+    (void)subtrees_of(comm, slots, comm->rank, &most);
+    return most;
 }
 
 static int64_t bucket_size(const wb_comm *comm) {
@@ -141,9 +145,14 @@ static int64_t buckets_of(const wb_comm *comm, int64_t count) {
     return count / bucket_size(comm) + 2; /* the early and the other elements end in short ones */
 }
 
-/* Subtrees of other ranks that a rank may receive a piece of. */
+/* Subtrees of other ranks that this rank may receive a piece of. */
 static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
-    return (int64_t)(comm->world - 1) * arrays_of(comm, slots);
+    int64_t nodes = 0;
+    int most;
+    for (int r = 0; r < comm->world; r++) {
+        nodes += r != comm->rank ? subtrees_of(comm, slots, r, &most) : 0;
+    }
+    return nodes;
 }
 
 /* Messages that a bucket may have on their way at once: each subtree goes and comes, or each

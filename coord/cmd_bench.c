@@ -69,6 +69,11 @@ static shape shape_of(const wb_encoder_spec *spec) {
         .m = 2048, .n = spec->intermediate > 0 ? spec->intermediate : 2048, .k = spec->hidden};
 }
 
+static size_t scratch_bytes(const bench *b) {
+    const shape s = shape_of(&b->trainer.model.folder.spec);
+    return wb_float_bytes((s.m + s.n) * s.k + s.m * s.n);
+}
+
 /* By BLAS, and as the step computes it; all ranks are busy at once, as in a step. */
 static wb_status measure_rates(double rates[2], bench *b) {
     const wb_encoder_spec *spec = &b->trainer.model.folder.spec;
@@ -100,7 +105,8 @@ static wb_status measure_step(sample *result, bench *b, double share) {
     WB_TRY(measure_rates(after, b));
     if (share == 1.0) {
         const size_t expected =
-            wb_trainer_expected_peak(t, report.memory.needed, report.gradient_floats);
+            wb_trainer_expected_peak(t, report.memory.needed, report.gradient_floats) +
+            scratch_bytes(b);
         b->memory = report.memory;
         b->gradient_floats = report.gradient_floats > b->gradient_floats ? report.gradient_floats
                                                                          : b->gradient_floats;
@@ -140,8 +146,7 @@ done:
 }
 
 static wb_status take_memory(bench *b) {
-    const shape s = shape_of(&b->trainer.model.folder.spec);
-    b->scratch = malloc(wb_float_bytes((s.m + s.n) * s.k + s.m * s.n));
+    b->scratch = malloc(scratch_bytes(b));
     bool taken = b->scratch != NULL;
     for (int j = 0; j < b->share_count; j++) {
         b->samples[j] = calloc((size_t)b->steps, sizeof(sample));
@@ -181,6 +186,28 @@ static void print_roofline(const wb_roofline *r) {
     }
 }
 
+/* Collective. Seconds of a step by phase, which the timetable rounds too far for a static encoder.
+ */
+static wb_status print_phases(const bench *b) {
+    wb_status status = WB_OK;
+    double least[WB_PHASES], mean[WB_PHASES], most[WB_PHASES];
+    WB_TRY(
+        wb_reduce_spread(b->trainer.comm, least, mean, most, b->trainer.time.seconds, WB_PHASES));
+    if (wb_comm_rank(b->trainer.comm) == 0) {
+        (void)printf("phases      ");
+        for (int i = WB_PHASE_READ; i <= WB_PHASE_UPDATE; i++) {
+            if (mean[i] > 0.0) {
+                (void)printf("%s%s %.4f", i > WB_PHASE_READ ? ", " : " ",
+                             i == WB_PHASE_READ ? "read" : wb_phase_name((wb_phase)i),
+                             mean[i] / (double)(b->steps * b->share_count));
+            }
+        }
+        (void)printf(" s (mean of a step)\n");
+    }
+done:
+    return status;
+}
+
 /* What keeping less costs: time at the machine's rate for the same useful work. */
 static void print_shares(const bench *b) {
     const sample *all = &b->samples[0][b->steps / 2];
@@ -201,6 +228,9 @@ static wb_status print_memory(const bench *b) {
     double least[2], mean[2], most[2];
     WB_TRY(wb_reduce_spread(b->trainer.comm, least, mean, most, own, 2));
     if (wb_comm_rank(b->trainer.comm) == 0) {
+        (void)printf("activations  %s a rank for all of them, %.0f %% kept\n",
+                     wb_bytes_text(b->memory.needed).text,
+                     100.0 * b->samples[0][b->steps / 2].kept);
         (void)printf("peak memory  %s a rank, %s were planned: %.1f %%\n",
                      wb_bytes_text((size_t)most[1]).text, wb_bytes_text((size_t)most[0]).text,
                      100.0 * most[1] / most[0]);
@@ -227,6 +257,7 @@ wb_status wb_command_bench(const wb_arguments *arguments, wb_comm *comm) {
         print_roofline(&b.roofline);
         print_shares(&b);
     }
+    WB_TRY(print_phases(&b));
     WB_TRY(print_memory(&b));
     WB_TRY(wb_timetable_log(&b.trainer.time, comm));
 done:

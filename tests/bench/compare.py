@@ -10,6 +10,7 @@ results.json and a plot.
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import statistics
@@ -66,6 +67,26 @@ def prepare(folder):
     write_folder(os.path.join(folder, "all"), pairs)
 
 
+def prepare_search(program, folder):
+    """corpus.h5, queries.h5: representations by a static encoder, drawn from the seed, of random words."""
+    if os.path.exists(os.path.join(folder, "queries.h5")):
+        return folder
+    os.makedirs(folder, exist_ok=True)
+    with open(VOCABULARY, encoding="utf-8") as lines:
+        words = [line.strip() for line in lines if line.strip().isascii() and line.strip().isalpha()]
+    draw = random.Random(1)
+    mpirun([program, "train", "--set", f"model.path={VOCABULARY}", "--set", "model.encoder=static", "--set",
+            "model.width=384", "--set", f"data.train={MEDQUAD}", "--set", "batch.size=64", "--set", "batch.steps=1",
+            "--set", f"run.dir={folder}/run"])
+    for name, rows in (("corpus", 200000), ("queries", 1000)):
+        with open(os.path.join(folder, name + ".jsonl"), "w", encoding="utf-8") as texts:
+            for i in range(rows):
+                texts.write(json.dumps({"_id": f"{name[0]}{i}", "text": " ".join(draw.choices(words, k=6))}) + "\n")
+        mpirun([program, "encode", "--model", f"{folder}/run/export", "--input", f"{folder}/{name}.jsonl", "--output",
+                f"{folder}/{name}.h5"])
+    return folder
+
+
 # ---- The two sides --------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +132,19 @@ class Encoding:
     def run(self):
         text = mpirun(self.words)
         return float(re.search(r"([\d,]+) tokens/s", text).group(1).replace(",", ""))
+
+
+class Searching:
+    """`widebatch search`, 100 results a query; both files read, checked, and the results written within the time."""
+
+    def __init__(self, program, folder, out):
+        self.words = [program, "search", "--queries", f"{folder}/queries.h5", "--corpus", f"{folder}/corpus.h5",
+                      "--k", "100", "--output", os.path.join(out, "run.trec")]
+
+    def run(self):
+        found = re.search(r"for ([\d,]+) queries in ([\d.]+) (ms|s)", mpirun(self.words))
+        seconds = float(found.group(2)) * (0.001 if found.group(3) == "ms" else 1.0)
+        return float(found.group(1).replace(",", "")) / seconds
 
 
 class Tokenizing:
@@ -168,6 +202,7 @@ def comparisons(program, data, out):
     still = {"model.dropout": 0}
     bf16 = {"model.precision": "bf16"}
     model = ["--model", MODEL]
+    vectors = os.path.join(data, "search")
 
     def train(folder, options, unit="tokens/s"):
         return lambda: Training(program, folder, options, unit)
@@ -197,14 +232,19 @@ def comparisons(program, data, out):
                      ["st-static", "--data", everything, "--batch", str(size)] + model))
     rows += [
         ("encode", 1.6, "tokens/s", lambda: Encoding(program, real, out, []), ["st-encode", "--data", real] + model),
+        # the peer's index is in memory before its time begins
+        ("exact search, files read within our time", round(1 / 1.3, 2), "queries/s",
+         lambda: Searching(program, vectors, out), ["faiss", "--data", vectors]),
         ("tokenizer, one thread", 15.0, "tokens/s", lambda: Tokenizing(program, real),
          ["hf-tokenizer", "--data", real] + model),
     ]
     return rows
 
 
-def compare(row, python, repeats):
+def compare(row, program, python, repeats):
     name, target, unit, make, arguments = row
+    if arguments[0] == "faiss":
+        prepare_search(os.path.abspath(program), arguments[-1])
     print(f"{name:42s}", end=" ", flush=True)
     peer, ours = Peer(python, arguments, unit), make()
     peer.answer()
@@ -246,10 +286,11 @@ def main():
     results = []
     for row in comparisons(os.path.abspath(args.program), data, args.out):
         if not args.only or any(part in row[0] for part in args.only):
-            results.append(compare(row, args.python, args.repeats))
+            results.append(compare(row, args.program, args.python, args.repeats))
     with open(os.path.join(args.out, "results.json"), "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
     plot(results, args.out)
 
 
-main()
+if __name__ == "__main__":
+    main()
