@@ -23,32 +23,33 @@ struct wb_data_set {
     int64_t rows, dropped, most_positives;
 };
 
-static wb_status find(const wb_text_file *file, const char *what, const char *id, const char *path,
-                      int64_t line, int64_t *row) {
-    wb_status status = WB_OK;
-    WB_TRY(wb_text_file_find(file, id, row));
-    WB_CHECK(*row >= 0, WB_ERR_INPUT, "%s:%lld: the %s \"%.100s\" is not in %s", path,
-             (long long)line, what, id, wb_text_file_path(file));
-done:
-    return status;
+/* Rows of the texts that judgements name. */
+typedef struct named_rows {
+    int64_t *queries;  /* [query_names.count] */
+    int64_t *passages; /* [docid_names.count] */
+} named_rows;
+
+static wb_status check_found(int64_t row, const wb_text_file *file, const char *what,
+                             const char *id, const char *path, int64_t line) {
+    return row >= 0 ? WB_OK
+                    : WB_ERROR(WB_ERR_INPUT, "%s:%lld: the %s \"%.100s\" is not in %s", path,
+                               (long long)line, what, id, wb_text_file_path(file));
 }
 
-static wb_status join(wb_data_set *set, const wb_qrels *qrels, const char *path) {
+static wb_status join(wb_data_set *set, const wb_qrels *qrels, const named_rows *named,
+                      const char *path) {
     wb_status status = WB_OK;
-    int64_t last_query = -1;
-    pair found = {0};
     set->pairs = malloc((size_t)qrels->rows * sizeof(*set->pairs));
     WB_CHECK(set->pairs, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
              (long long)qrels->rows);
     for (int64_t i = 0; i < qrels->rows; i++) {
         const int64_t query = qrels->query[i];
-        if (query != last_query) {
-            WB_TRY(find(set->queries, "query", qrels->queries[query], path, qrels->lines[i],
-                        &found.query));
-            last_query = query;
-        }
-        WB_TRY(
-            find(set->corpus, "document", qrels->docids[i], path, qrels->lines[i], &found.passage));
+        const int64_t passage = wb_interner_find(&qrels->docid_names, qrels->docids[i]);
+        const pair found = {.query = named->queries[query], .passage = named->passages[passage]};
+        WB_TRY(check_found(found.query, set->queries, "query", qrels->queries[query], path,
+                           qrels->lines[i]));
+        WB_TRY(check_found(found.passage, set->corpus, "document", qrels->docids[i], path,
+                           qrels->lines[i]));
         if (qrels->scores[i] > 0) {
             set->pairs[set->rows++] = found;
         } else {
@@ -87,18 +88,25 @@ done:
 static wb_status open_beir(wb_data_set *set, const char *folder, const char *split) {
     wb_status status = WB_OK;
     wb_qrels qrels = {0};
+    named_rows named = {0};
     char path[WB_PATH];
     WB_CHECK(split, WB_ERR_USAGE, "%s: name the split to read, such as train", folder);
     WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
     WB_TRY(wb_qrels_read(&qrels, path));
+    named.queries = malloc((size_t)qrels.query_names.count * sizeof(int64_t));
+    named.passages = malloc((size_t)qrels.docid_names.count * sizeof(int64_t));
+    WB_CHECK(named.queries && named.passages, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
+             (long long)qrels.rows);
     WB_TRY(wb_path_join(path, folder, "queries.jsonl"));
-    WB_TRY(wb_text_file_open(&set->queries, path));
+    WB_TRY(wb_text_file_open_finding(&set->queries, path, &qrels.query_names, named.queries));
     WB_TRY(wb_path_join(path, folder, "corpus.jsonl"));
-    WB_TRY(wb_text_file_open(&set->corpus, path));
+    WB_TRY(wb_text_file_open_finding(&set->corpus, path, &qrels.docid_names, named.passages));
     WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
-    WB_TRY(join(set, &qrels, path));
+    WB_TRY(join(set, &qrels, &named, path));
     WB_TRY(count_positives(set, path));
 done:
+    free(named.queries);
+    free(named.passages);
     wb_qrels_clear(&qrels);
     return status;
 }

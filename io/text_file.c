@@ -23,12 +23,19 @@ struct wb_text_file {
 
 /* ---- Opening ---- */
 
-static wb_status grow(wb_text_file *f, uint64_t **hashes) {
+/* Of opening: what is known of the rows so far. */
+typedef struct scan {
+    uint64_t *hashes;       /* [rows], of the ids */
+    const wb_interner *ids; /* to be found; or NULL */
+    int64_t *found;         /* [ids->count], rows */
+} scan;
+
+static wb_status grow(wb_text_file *f, scan *s) {
     const int64_t capacity = f->capacity > 0 ? 2 * f->capacity : 1024;
     int64_t *offsets = realloc(f->offsets, (size_t)(capacity + 1) * sizeof(*offsets));
     f->offsets = offsets ? offsets : f->offsets;
-    uint64_t *grown = realloc(*hashes, (size_t)capacity * sizeof(*grown));
-    *hashes = grown ? grown : *hashes;
+    uint64_t *grown = realloc(s->hashes, (size_t)capacity * sizeof(*grown));
+    s->hashes = grown ? grown : s->hashes;
     if (!offsets || !grown) {
         return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for the offsets of %lld rows", f->path,
                         (long long)capacity);
@@ -37,7 +44,14 @@ static wb_status grow(wb_text_file *f, uint64_t **hashes) {
     return WB_OK;
 }
 
-static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, uint64_t **hashes) {
+static void note_if_wanted(scan *s, const char *id, int64_t row) {
+    const int64_t number = s->ids ? wb_interner_find(s->ids, id) : -1;
+    if (number >= 0) {
+        s->found[number] = row;
+    }
+}
+
+static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, scan *s) {
     wb_status status = WB_OK;
     json_t *object = NULL;
     char where[WB_WHERE];
@@ -45,28 +59,29 @@ static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, 
     WB_TRY(wb_json_parse(&object, lines->text, lines->bytes, f->path, lines->number));
     WB_TRY(wb_text_record(text, object, where));
     if (f->rows == f->capacity) {
-        WB_TRY(grow(f, hashes));
+        WB_TRY(grow(f, s));
     }
     f->offsets[f->rows] = lines->offset;
-    (*hashes)[f->rows] = wb_hash(text->id, strlen(text->id));
+    s->hashes[f->rows] = wb_hash(text->id, strlen(text->id));
+    note_if_wanted(s, text->id, f->rows);
     f->rows++;
 done:
     json_decref(object);
     return status;
 }
 
-/* Fills offsets, and hashes of the ids. */
-static wb_status scan(wb_text_file *f, uint64_t **hashes) {
+/* Fills offsets, and what the scan keeps. */
+static wb_status read_rows(wb_text_file *f, scan *s) {
     wb_status status = WB_OK;
     wb_text text = {0};
     wb_lines lines;
     bool more = true;
     WB_TRY(wb_lines_open(&lines, f->path));
-    WB_TRY(grow(f, hashes));
+    WB_TRY(grow(f, s));
     WB_TRY(wb_lines_next(&lines, &more));
     while (more) {
         if (!wb_lines_is_empty(&lines)) {
-            WB_TRY(add_row(f, &lines, &text, hashes));
+            WB_TRY(add_row(f, &lines, &text, s));
         }
         WB_TRY(wb_lines_next(&lines, &more));
     }
@@ -110,9 +125,10 @@ done:
     return status;
 }
 
-wb_status wb_text_file_open(wb_text_file **file, const char *path) {
+wb_status wb_text_file_open_finding(wb_text_file **file, const char *path, const wb_interner *ids,
+                                    int64_t *rows) {
     wb_status status = WB_OK;
-    uint64_t *hashes = NULL;
+    scan s = {.ids = ids, .found = rows};
     *file = NULL;
     wb_text_file *f = calloc(1, sizeof(*f));
     WB_CHECK(f, WB_ERR_MEMORY, "%s: no memory to open it", path);
@@ -120,14 +136,21 @@ wb_status wb_text_file_open(wb_text_file **file, const char *path) {
     WB_CHECK(strlen(path) < sizeof(f->path), WB_ERR_USAGE, "path too long: %.200s…", path);
     (void)strcpy(f->path, path);
     WB_CHECK(f->file >= 0, WB_ERR_INPUT, "%s: cannot open: %s", path, strerror(errno));
-    WB_TRY(scan(f, &hashes));
-    WB_TRY(index_rows(f, hashes));
+    for (int64_t i = 0; ids && i < ids->count; i++) {
+        rows[i] = -1;
+    }
+    WB_TRY(read_rows(f, &s));
+    WB_TRY(index_rows(f, s.hashes));
     *file = f;
     f = NULL;
 done:
-    free(hashes);
+    free(s.hashes);
     wb_text_file_close(f);
     return status;
+}
+
+wb_status wb_text_file_open(wb_text_file **file, const char *path) {
+    return wb_text_file_open_finding(file, path, NULL, NULL);
 }
 
 void wb_text_file_close(wb_text_file *file) {

@@ -9,6 +9,7 @@
 #ifndef WB_TEXT_FILE_H
 #define WB_TEXT_FILE_H
 
+#include "interner.h"
 #include "status.h"
 
 #include <stdint.h>
@@ -33,6 +34,11 @@ void wb_text_clear(wb_text *text);
  * wrong type, an id with blanks (TREC files cannot hold it) or an id that another line has (both
  * lines are named); WB_ERR_MEMORY. */
 wb_status wb_text_file_open(wb_text_file **file, const char *path);
+
+/* Local. The same, and in the same pass finds ids: rows [ids->count] is filled with the row of each
+ * of `ids`, -1 where there is none. */
+wb_status wb_text_file_open_finding(wb_text_file **file, const char *path, const wb_interner *ids,
+                                    int64_t *rows);
 void wb_text_file_close(wb_text_file *file);
 
 /* Local. The path it was opened with; borrowed from `file`. */
