@@ -121,11 +121,12 @@ static node_stack shape_of(const wb_ordered_sum *sum, int rank) {
  * each subtree so far and the newest slot's. */
 static int subtrees_of(const wb_comm *comm, int64_t slots, int rank, int *most) {
     node_stack stack = {.depth = 0};
+    join joins[LEVELS];
     const int64_t end = wb_slot_share(slots, rank + 1, comm->world);
     *most = 0;
     for (int64_t s = wb_slot_share(slots, rank, comm->world); s < end; s++) {
         *most = stack.depth + 1 > *most ? stack.depth + 1 : *most;
-        push(&stack, (node){.index = s}, 0, NULL);
+        (void)push(&stack, (node){.index = s}, joins);
     }
     return stack.depth;
 }
@@ -155,10 +156,12 @@ static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
     return nodes;
 }
 
-/* Messages that a bucket may have on their way at once: each subtree goes and comes, or each
- * result. */
+/* Messages that a bucket may have on their way at once: subtrees that come and go, or, which is no
+ * more, a result from and to each rank. */
 static int64_t requests_of(const wb_comm *comm, int64_t slots) {
-    return 2 * nodes_received(comm, slots) + 1;
+    int most;
+    const int64_t own = subtrees_of(comm, slots, comm->rank, &most);
+    return nodes_received(comm, slots) + (comm->world - 1) * own + 1;
 }
 
 /* Floats received: pieces of each bucket are rounded up. */
