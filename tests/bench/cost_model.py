@@ -7,8 +7,12 @@ A step of B queries with g passages each takes, on K ranks, r of them on a node:
     compute   F / (e G)                                        F: three encodings of all tokens (GFLOP)
     gather    (K - 1) / K (4 d + 8) B (1 + g) / W + 5 (K - 1) a    vectors and keys of every rank reach every rank
     loss      8 B B g d / (e G)                                two walks of two products each
-    reduce    2 r (K - r) / K 4 P / W + 2 (K - 1) a            each rank sums one piece of the gradients, all get it
-              + 12 P (K - 1) / M                               adding what came: two reads and a write
+    reduce    R = 2 r (K - r) / K 4 P / W + 2 (K - 1) a        each rank sums one piece of the gradients, all get it
+                  + 12 P (K - 1) / M                           adding what came: two reads and a write
+              max(R - H, R (P - L) / P)                        H: hidden behind the backward pass of a rank's last slot,
+                                                               2/3 of compute over S / K slots; not where
+                                                               reduce.overlap is false. L: parameters of the layers;
+                                                               rows of the word table settle last
     update    28 p K / M                                       AdamW: four arrays read, three written, on every rank
 
 W (bytes/s) is what a node's link carries one way and a (s) the latency of a message; inside one machine r = 1 and W
@@ -29,7 +33,7 @@ import subprocess
 from measure import DEMO, HERE, bench, read_bench, words_of
 
 WIRE = 0.96  # of a link's bits that carry data under Ethernet, IP and TCP
-WIDTH, PARAMETERS, GROUP = 384, 22_565_376, 1
+WIDTH, PARAMETERS, LAYERS, GROUP, SLOTS = 384, 22_565_376, 10_646_784, 1, 8
 PHASES = ("read", "compute", "gather", "loss", "reduce", "update")
 UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 
@@ -41,17 +45,26 @@ def bytes_of_rate(rate):
     raise SystemExit(f"--rate {rate}: a number and kbit, mbit or gbit")
 
 
-def predict(machine, ranks, batch, per_node=1):
+def reduce_seconds(machine, K, per_node, compute, overlaps):
+    m, P = machine, machine["gradients"]
+    seconds = 12 * P * (K - 1) / m["memory"]
+    if K > per_node:
+        seconds += 2 * per_node * (K - per_node) / K * 4 * P / m["link"] + 2 * (K - 1) * m["latency"]
+    hidden = 2 / 3 * compute * min(1.0, K / SLOTS) if overlaps else 0.0
+    return max(seconds - hidden, seconds * (P - LAYERS) / P)
+
+
+def predict(machine, ranks, batch, per_node=1, overlaps=True):
     """Seconds by phase. machine: flops (of a query), efficiency, matrix, memory, gradients, link, latency, read."""
     m, K, B, d = machine, ranks, batch, WIDTH
     speed, others = m["efficiency"] * m["matrix"], K - 1
+    compute = m["flops"] * B / speed
     return {
         "read": m["read"] * B / K,
-        "compute": m["flops"] * B / speed,
+        "compute": compute,
         "gather": others / K * (4 * d + 8) * B * (1 + GROUP) / m["link"] + 5 * others * m["latency"] if K > 1 else 0.0,
         "loss": 8 * B * B * GROUP * d / speed,
-        "reduce": (2 * per_node * (K - per_node) / K * 4 * m["gradients"] / m["link"] + 2 * others * m["latency"]
-                   if K > per_node else 0.0) + 12 * m["gradients"] * others / m["memory"],
+        "reduce": reduce_seconds(m, K, per_node, compute, overlaps),
         "update": 28 * PARAMETERS * K / m["memory"],
     }
 
@@ -76,8 +89,7 @@ def machine_of(run, own, link=None):
     """The rooflines of a run; its link's speed is the asked one, or what its all-reduce says."""
     K = run["ranks"]
     gradients = run.get("gradients", 0.0) * 2**20 / 4
-    reduce_bytes = 2 * (K - 1) / K * 4 * gradients
-    by_reduce = reduce_bytes / (4 * gradients / (run["reduce_rate"] * 1e9)) if K > 1 else float("inf")
+    by_reduce = 2 * (K - 1) / K * run["reduce_rate"] * 1e9 if K > 1 else float("inf")
     return {**own, "matrix": run["matrix_rate"] * 1e9, "memory": run["memory_rate"] * 1e9, "gradients": gradients,
             "link": link or by_reduce, "latency": run.get("latency", 0.0)}
 
@@ -94,7 +106,8 @@ def measure_link(program, options, rate, ranks, steps):
 
 
 def compare(label, run, machine, per_node=1):
-    said = predict(machine, run["ranks"], run["options"]["batch.size"], per_node)
+    overlaps = run["options"].get("reduce.overlap") != "false"
+    said = predict(machine, run["ranks"], run["options"]["batch.size"], per_node, overlaps)
     was = measured_phases(run)
     total, actual = sum(said.values()), sum(was.values())
     cells = "".join(f"{said[name] * 1e3:8.1f}{was[name] * 1e3:8.1f}" for name in PHASES)
@@ -111,10 +124,10 @@ def check(args):
     print(f"{'ms: predicted, measured':24s}" + "".join(f"{name:>16s}" for name in PHASES) + f"{'step':>18s}{'error':>9s}")
     labels = ("1 rank (fitted)", "2 ranks", "4 ranks")
     rows = [compare(*row) for row in zip(labels, runs, machines)]
-    for rate, ranks in (("1gbit", 2), ("100mbit", 2), ("1gbit", 4)):
-        run = measure_link(args.program, options, rate, ranks, args.steps)
+    for rate, ranks, overlap in (("1gbit", 2, "true"), ("100mbit", 2, "true"), ("100mbit", 2, "false"), ("1gbit", 4, "true")):
+        run = measure_link(args.program, {**options, "reduce.overlap": overlap}, rate, ranks, args.steps)
         if run:
-            label = f"{ranks} ranks, 2 hosts, {rate}"
+            label = f"{ranks} ranks, {rate}{', no overlap' if overlap == 'false' else ''}"
             rows.append(compare(label, run, machine_of(run, own, bytes_of_rate(rate)), ranks // 2))
     print(f"largest error where nothing is fitted: {max(abs(row['error']) for row in rows[1:]):.1%}")
     return rows
