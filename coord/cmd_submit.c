@@ -88,6 +88,7 @@ static wb_status read_flags(submission *s) {
     WB_TRY(wb_argument_count("ntasks-per-node", values[TASKS], 1, 65536, &job->tasks));
     if (values[CPUS]) {
         WB_TRY(wb_argument_count("cpus-per-task", values[CPUS], 1, 65536, &job->cpus));
+        job->cpus *= job->tasks;
     }
     job->launcher = values[LAUNCHER];
     WB_CHECK(strcmp(job->launcher, "auto") == 0 || strcmp(job->launcher, "srun") == 0 ||

@@ -106,6 +106,7 @@ static wb_status open_folder(run *r) {
                                 .restart = restart ? strtoll(restart, NULL, 10) : 0,
                                 .job_is_gone = wb_slurm_job_is_gone};
     WB_TRY(wb_run_folder_open(&r->folder, r->config.run_dir, &owner, notice, sizeof(notice)));
+    WB_TRY(wb_run_life_forget_halt(r->config.run_dir));
     WB_TRY(wb_path_join(path, r->config.run_dir, "log.txt"));
     WB_TRY(wb_log_open(path));
     if (notice[0] != '\0') {

@@ -16,10 +16,10 @@ typedef struct wb_job {
     const char *run_dir; /* as the configuration says; of a sweep, the folder of all its runs */
     const char *program; /* words for the shell that start widebatch */
     int64_t least_nodes, most_nodes;
-    int64_t tasks;          /* ranks a node */
-    int64_t cpus;           /* of a rank; 0: whole nodes, shared out among their ranks */
-    int64_t warn_seconds;   /* how long before its end the job is told of it */
-    const char *launcher;   /* auto, srun or mpirun */
+    int64_t tasks;        /* ranks a node */
+    int64_t cpus;         /* of all ranks of a node; 0: whole nodes, shared out among their ranks */
+    int64_t warn_seconds; /* how long before its end the job is told of it */
+    const char *launcher; /* auto, srun or mpirun */
     const char **arguments; /* of `widebatch train` */
     int argument_count;
     const char *const *options; /* further options of sbatch, which win over ours */

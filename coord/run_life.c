@@ -35,6 +35,16 @@ static double job_seconds(void) {
                                                          : INFINITY;
 }
 
+wb_status wb_run_life_forget_halt(const char *run_folder) {
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, run_folder, "halt"));
+    WB_CHECK(unlink(path) == 0 || errno == ENOENT, WB_ERR_DISK, "%s: cannot remove it: %s", path,
+             strerror(errno));
+done:
+    return status;
+}
+
 wb_status wb_run_life_start(wb_run_life *life, const char *run_folder, double began,
                             double max_time, double save_seconds, wb_comm *comm) {
     wb_status status = WB_OK;
@@ -44,8 +54,6 @@ wb_status wb_run_life_start(wb_run_life *life, const char *run_folder, double be
                           .room = save_seconds,
                           .looked = now};
     WB_TRY(wb_path_join(life->halt_path, run_folder, "halt"));
-    WB_CHECK(wb_comm_rank(comm) != 0 || unlink(life->halt_path) == 0 || errno == ENOENT,
-             WB_ERR_DISK, "%s: cannot remove it: %s", life->halt_path, strerror(errno));
 done:
     return status;
 }

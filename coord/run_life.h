@@ -31,9 +31,13 @@ typedef struct wb_run_life {
  * handlers too. */
 void wb_run_life_catch_signals(void);
 
+/* Local. Removes a request to halt that is older than this life: by who has just taken run.lock,
+ * since requests are for who holds it. Errors: WB_ERR_USAGE, WB_ERR_DISK. */
+wb_status wb_run_life_forget_halt(const char *run_folder);
+
 /* Local. Begins to watch over a run that may take max_time seconds from `began` (of wb_now) on; 0:
- * until SLURM_JOB_END_TIME, or for ever. A request to halt that is older than this life is removed.
- * save_seconds: what a checkpoint is expected to take. Errors: WB_ERR_USAGE, WB_ERR_DISK. */
+ * until SLURM_JOB_END_TIME, or for ever. save_seconds: what a checkpoint is expected to take.
+ * Error: WB_ERR_USAGE. */
 wb_status wb_run_life_start(wb_run_life *life, const char *run_folder, double began,
                             double max_time, double save_seconds, wb_comm *comm);
 

@@ -4,7 +4,6 @@
 # is left out. slurm/README.md tells why each line is there.
 #SBATCH --job-name=@NAME@
 #SBATCH --nodes=@NODES@
-#SBATCH --ntasks-per-node=@TASKS@
 #SBATCH --cpus-per-task=@CPUS@
 #SBATCH @WHOLE_NODES@
 #SBATCH --chdir=@FOLDER@
@@ -39,8 +38,12 @@ newest_step() {
     echo "$newest"
 }
 
-# ---- Restarts without progress: "STEP COUNT" in the run folder
 (umask 077 && mkdir -p "$run") || exit 7
+
+# ---- A first life is meant to go on, whatever an earlier job was asked for
+[ "$restart" -gt 0 ] || rm -f "$run/halt"
+
+# ---- Restarts without progress: "STEP COUNT" in the run folder
 step=$(newest_step)
 idle=0
 if [ "$restart" -gt 0 ] && read -r before idle 2>/dev/null <"$run/restarts"; then
@@ -52,13 +55,14 @@ if [ "$idle" -gt $most_restarts ]; then
 fi
 echo "$step $idle" >"$run/restarts"
 
-# ---- Threads of a rank: as asked for, or all processors of the smallest node
-threads=${SLURM_CPUS_PER_TASK:-}
-if [ -z "$threads" ]; then
+# ---- Threads of a rank. For Slurm a node has one task of as many processors as all its ranks need:
+# with --ntasks-per-node, Slurm starts a job of 2 to 4 nodes on 2, though 4 are free.
+processors=${SLURM_CPUS_PER_TASK:-}
+if [ -z "$processors" ]; then # whole nodes: those of the smallest
     processors=$(tr , '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | head -n 1)
-    threads=$((processors / ranks_a_node))
-    [ "$threads" -gt 0 ] || threads=1
 fi
+threads=$((processors / ranks_a_node))
+[ "$threads" -gt 0 ] || threads=1
 export OMP_NUM_THREADS=$threads
 
 # ---- The end of the job, before which the program stops by itself; older Slurm does not tell it
@@ -84,6 +88,7 @@ if [ "$launcher" = srun ]; then
     launch=(srun -K --mpi=pmix --nodes="$nodes" --ntasks="$ranks" --ntasks-per-node="$ranks_a_node"
         --cpus-per-task="$threads")
 else
+    export SLURM_TASKS_PER_NODE="$ranks_a_node(x$nodes)" # where mpirun looks
     # bound to one core, the threads of a rank would share it
     launch=(mpirun -n "$ranks" --map-by "ppr:$ranks_a_node:node" --bind-to none)
 fi

@@ -44,7 +44,7 @@ static void every_place_is_filled_and_quoted(void **state) {
     char *script = script_of(&plain);
     assert_int_equal(strncmp(script, "#!/bin/bash\n", 12), 0);
     expect_line(script, "#SBATCH --nodes=2-4");
-    expect_line(script, "#SBATCH --ntasks-per-node=3");
+    expect_line(script, "ranks_a_node=3");
     expect_line(script, "#SBATCH --exclusive --mem=0");
     expect_line(script, "#SBATCH --chdir='/home/me/my work'");
     expect_line(script, "#SBATCH --output='runs/it'\\''s 5%%/slurm-%j.out'");
