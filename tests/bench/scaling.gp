@@ -19,9 +19,9 @@ set yrange [0:*]
 set xtics 1
 set key bottom right
 plot folder."/ranks.txt" using 1:2 with linespoints ls 1 title "measured", \
-     '' using 1:($1 * first) with lines ls 3 title "as often as ranks"
+     '' using 1:($1 * first) with lines ls 3 title "the first times ranks"
 
-set title "two ranks"
+set title "all-MiniLM-L6-v2, two ranks"
 set xlabel "queries a batch (log scale)"
 set logscale x 2
 set xrange [*:*]
@@ -42,9 +42,10 @@ set title "memory by batch"
 set logscale xy 2
 set xlabel "queries a batch (log scale)"
 set ylabel "MiB a rank (log scale)"
-set xrange [*:*]
-set yrange [*:*]
-set key top left
+set xrange [64:*]
+set yrange [64:4096]
+set xtics 4
+set key top right
 plot folder."/memory.txt" using 1:2 with linespoints ls 1 title "static, width 384", \
      '' using 1:3 with lines ls 3 title "planned", \
      folder."/transformer.txt" using 1:2 with linespoints ls 2 title "transformer, budget of 64 MiB", \

@@ -240,6 +240,26 @@ static int set_up(void **state) {
     return wb_folder_make(WB_TEST_SCRATCH) == WB_OK ? 0 : -1;
 }
 
+static void ids_are_found_while_a_file_is_opened(void **state) {
+    (void)state;
+    static const char *const ids[] = {"c", "missing", "7", "a", "c"};
+    static const int64_t expected[] = {2, -1, 1, 0}; /* of distinct ids */
+    wb_interner wanted = {0};
+    wb_text_file *file;
+    int64_t rows[4], number;
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        must(wb_interner_add(&wanted, ids[i], &number));
+    }
+    const char *content = "{\"_id\": \"a\", \"text\": \"x\"}\n\n{\"_id\": 7, \"text\": \"y\"}\n"
+                          "{\"_id\": \"c\", \"text\": \"z\"}\n{\"_id\": \"d\", \"text\": \"z\"}\n";
+    must(wb_file_write(PATH, content, strlen(content)));
+    must(wb_text_file_open_finding(&file, PATH, &wanted, rows));
+    assert_int_equal(wanted.count, 4);
+    assert_memory_equal(rows, expected, sizeof(expected));
+    wb_text_file_close(file);
+    wb_interner_clear(&wanted);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_spellings_of_id_and_text_are_read),
@@ -253,6 +273,7 @@ int main(void) {
         cmocka_unit_test(files_that_are_none_are_refused),
         cmocka_unit_test(a_file_that_changed_is_noticed),
         cmocka_unit_test(many_ids_are_found_in_their_rows),
+        cmocka_unit_test(ids_are_found_while_a_file_is_opened),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
