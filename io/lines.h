@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define WB_LINE_CAP ((size_t)64 << 20)
+#define WB_LINE_CAP ((size_t)16 << 20)
 
 typedef struct wb_lines {
     const char *path; /* borrowed from wb_lines_open's caller */

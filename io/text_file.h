@@ -30,7 +30,7 @@ typedef struct wb_text {
 void wb_text_clear(wb_text *text);
 
 /* Local. Opens and checks the whole file. Errors: WB_ERR_INPUT with file:line for a line that is
- * too long (64 MiB), no JSON object, holds NUL or invalid UTF-8, lacks id or text, has one of the
+ * too long (16 MiB), no JSON object, holds NUL or invalid UTF-8, lacks id or text, has one of the
  * wrong type, an id with blanks (TREC files cannot hold it) or an id that another line has (both
  * lines are named); WB_ERR_MEMORY. */
 wb_status wb_text_file_open(wb_text_file **file, const char *path);

@@ -17,7 +17,7 @@ typedef struct wb_tokenizer wb_tokenizer;
 /* Local. Opens a folder (tokenizer.json if there is one, else vocab.txt and, where present, the
  * do_lower_case, strip_accents and tokenize_chinese_chars of tokenizer_config.json) or a
  * vocabulary file with a token a line.
- * Errors: WB_ERR_INPUT for a file over 64 MiB, anything but BERT's normaliser, pre-tokeniser and
+ * Errors: WB_ERR_INPUT for a file over 32 MiB, anything but BERT's normaliser, pre-tokeniser and
  * WordPiece (never ignored, since ids would differ), ids that are not 0 .. n - 1 below 2^22,
  * duplicates, tokens over 1 kB, NUL or invalid UTF-8, missing [UNK], [CLS], [SEP] or [PAD];
  * WB_ERR_MEMORY. */

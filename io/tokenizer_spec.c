@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t file_cap = (size_t)64 << 20;
+static const size_t file_cap = (size_t)32 << 20;
 enum { TOKEN_BYTES_MOST = 1024, VOCABULARY_MOST = 1 << 22 };
 
 void wb_tokenizer_spec_clear(wb_tokenizer_spec *spec) {

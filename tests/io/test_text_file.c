@@ -159,7 +159,7 @@ static void deep_nesting_is_refused(void **state) {
 /* As a tree they would take a hundred times what they take as text. */
 static void too_many_values_are_refused(void **state) {
     (void)state;
-    const size_t bytes = (size_t)32 << 20;
+    const size_t bytes = (size_t)15 << 20;
     char *content = malloc(bytes + 64);
     assert_non_null(content);
     const int head = sprintf(content, "{\"_id\": \"x\", \"text\": \"\", \"many\": [1");
@@ -172,12 +172,12 @@ static void too_many_values_are_refused(void **state) {
 
 static void a_line_beyond_the_cap_is_refused(void **state) {
     (void)state;
-    const size_t bytes = ((size_t)64 << 20) + 100;
+    const size_t bytes = ((size_t)16 << 20) + 100;
     char *content = malloc(bytes);
     assert_non_null(content);
     memset(content, ' ', bytes);
     memcpy(content, "{\"_id\": \"x\", \"text\": \"\"}\n{", 26);
-    refuse_bytes(content, bytes, "texts.jsonl:2: the line is longer than 64");
+    refuse_bytes(content, bytes, "texts.jsonl:2: the line is longer than 16");
     free(content);
 }
 

@@ -14,7 +14,7 @@
 
 #define VOCABULARY WB_TEST_DATA "/../../configs/vocab/bert-base-uncased-vocab.txt"
 #define SCRATCH    WB_TEST_SCRATCH "/tokenizer"
-#define CAP        ((size_t)64 << 20)
+#define CAP        ((size_t)32 << 20)
 
 enum { CLS = 101, SEP = 102, UNKNOWN = 100, BLOCK = 64, MANY = 4096 };
 
