@@ -8,7 +8,7 @@
 #include <string.h>
 #include <threads.h>
 
-enum { VALUES_MOST = 1 << 20 };
+enum { VALUES_OF_FILE = 1 << 20, VALUES_OF_LINE = 1 << 17 };
 
 /* jansson does not always say that it ran out of memory: a lexer without memory reads a wrong
  * token, a copy without memory lacks members. So its allocations are watched: true where one has
@@ -27,7 +27,7 @@ static void watch_memory(void) {
 
 /* The line of the value that is one too many, or 0. A value takes a hundred bytes as a tree and may
  * be two in a text, so they are counted before there is one. */
-static int64_t line_of_excess(const char *text, size_t bytes) {
+static int64_t line_of_excess(const char *text, size_t bytes, int64_t most) {
     int64_t values = 0, line = 1;
     bool quoted = false;
     for (size_t i = 0; i < bytes; i++) {
@@ -36,7 +36,7 @@ static int64_t line_of_excess(const char *text, size_t bytes) {
             i++;
         } else if (c == '"') {
             quoted = !quoted;
-        } else if (!quoted && (c == ',' || c == '[' || c == '{') && ++values > VALUES_MOST) {
+        } else if (!quoted && (c == ',' || c == '[' || c == '{') && ++values > most) {
             return line;
         }
         line += c == '\n';
@@ -45,14 +45,14 @@ static int64_t line_of_excess(const char *text, size_t bytes) {
 }
 
 static wb_status parse(json_t **value, const char *text, size_t bytes, size_t flags,
-                       const char *where, int64_t first_line) {
+                       const char *where, int64_t first_line, int64_t most) {
     static once_flag watched = ONCE_FLAG_INIT;
     json_error_t error;
     *value = NULL;
-    const int64_t excess = bytes > VALUES_MOST ? line_of_excess(text, bytes) : 0;
+    const int64_t excess = (int64_t)bytes > most ? line_of_excess(text, bytes, most) : 0;
     if (excess > 0) {
-        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %d values; so many are not allowed",
-                        where, (long long)(first_line + excess - 1), VALUES_MOST);
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %lld values; so many are not allowed",
+                        where, (long long)(first_line + excess - 1), (long long)most);
     }
     call_once(&watched, watch_memory);
     starved = false;
@@ -68,9 +68,14 @@ static wb_status parse(json_t **value, const char *text, size_t bytes, size_t fl
     return WB_OK;
 }
 
+wb_status wb_json_parse_line(json_t **value, const char *text, size_t bytes, const char *where,
+                             int64_t line) {
+    return parse(value, text, bytes, 0, where, line, VALUES_OF_LINE);
+}
+
 wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
                         int64_t first_line) {
-    return parse(value, text, bytes, 0, where, first_line);
+    return parse(value, text, bytes, 0, where, first_line, VALUES_OF_FILE);
 }
 
 static wb_status read_file(json_t **value, const char *path, size_t cap, size_t flags) {
@@ -78,7 +83,7 @@ static wb_status read_file(json_t **value, const char *path, size_t cap, size_t 
     char *text = NULL;
     size_t bytes = 0;
     WB_TRY(wb_file_read(path, cap, &text, &bytes));
-    WB_TRY(parse(value, text, bytes, flags, path, 1));
+    WB_TRY(parse(value, text, bytes, flags, path, 1, VALUES_OF_FILE));
 done:
     free(text);
     return status;

@@ -16,6 +16,10 @@
 wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
                         int64_t first_line);
 
+/* Local. The same for a line of JSONL: at most 2^17 values. */
+wb_status wb_json_parse_line(json_t **value, const char *text, size_t bytes, const char *where,
+                             int64_t line);
+
 /* Local. Parses a whole file of at most `cap` bytes. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_json_read(json_t **value, const char *path, size_t cap);
 

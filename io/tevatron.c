@@ -121,7 +121,7 @@ static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scra
     passages from;
     char where[WB_WHERE];
     (void)snprintf(where, sizeof(where), "%s:%lld", set->path, (long long)lines->number);
-    WB_TRY(wb_json_parse(&line, lines->text, lines->bytes, set->path, lines->number));
+    WB_TRY(wb_json_parse_line(&line, lines->text, lines->bytes, set->path, lines->number));
     WB_TRY(wb_text_record(scratch, line, where));
     WB_TRY(find_passages(line, where, &from));
     WB_TRY(check_passages(set, &from, where, scratch));

@@ -56,7 +56,7 @@ static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, 
     json_t *object = NULL;
     char where[WB_WHERE];
     (void)snprintf(where, sizeof(where), "%s:%lld", f->path, (long long)lines->number);
-    WB_TRY(wb_json_parse(&object, lines->text, lines->bytes, f->path, lines->number));
+    WB_TRY(wb_json_parse_line(&object, lines->text, lines->bytes, f->path, lines->number));
     WB_TRY(wb_text_record(text, object, where));
     if (f->rows == f->capacity) {
         WB_TRY(grow(f, s));

@@ -117,8 +117,8 @@ wb_status wb_text_record_parse(wb_text *text, int file, const char *path, int64_
     WB_TRY(wb_file_read_at(file, path, begin, text->line, bytes));
     const char *line_end = memchr(text->line, '\n', bytes);
     (void)snprintf(where, WB_WHERE, "%s at byte %lld", path, (long long)begin);
-    WB_TRY(wb_json_parse(object, text->line, line_end ? (size_t)(line_end - text->line) : bytes,
-                         where, 1));
+    WB_TRY(wb_json_parse_line(object, text->line,
+                              line_end ? (size_t)(line_end - text->line) : bytes, where, 1));
 done:
     return status;
 }
