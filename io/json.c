@@ -10,19 +10,55 @@
 
 enum { VALUES_OF_FILE = 1 << 20, VALUES_OF_LINE = 1 << 17 };
 
-/* jansson does not always say that it ran out of memory: a lexer without memory reads a wrong
- * token, a copy without memory lacks members. So its allocations are watched: true where one has
- * failed in this thread since it last began to parse. */
-static _Thread_local bool starved;
+/* jansson does not always say that it ran out of memory: a lexer without memory reads a wrong token
+ * or ends the process by an assertion, a copy without memory lacks members. So its allocations are
+ * watched: true where one has failed in this thread since it last began to parse. While it parses,
+ * it then lives on a small reserve until the end of its input, which comes at once. */
+static _Thread_local bool starved, parsing;
+static _Thread_local _Alignas(16) char reserve[1 << 14];
+static _Thread_local size_t reserve_used;
 
 static void *take(size_t bytes) {
     void *block = malloc(bytes);
+    const size_t rounded = (bytes + 15) / 16 * 16;
     starved = starved || !block;
+    if (!block && parsing && rounded <= sizeof(reserve) - reserve_used) {
+        block = reserve + reserve_used;
+        reserve_used += rounded;
+    }
     return block;
 }
 
+static void give_back(void *block) {
+    const uintptr_t at = (uintptr_t)block, first = (uintptr_t)reserve;
+    if (at < first || at >= first + sizeof(reserve)) {
+        free(block);
+    }
+}
+
 static void watch_memory(void) {
-    json_set_alloc_funcs(take, free);
+    json_set_alloc_funcs(take, give_back);
+}
+
+/* A text handed out in pieces, each of which ends before a quotation mark: jansson looks at a
+ * string when it has met the mark that ends it, and must not where some of it is missing. */
+typedef struct pieces {
+    const char *text;
+    size_t bytes, at;
+} pieces;
+
+static size_t next_piece(void *buffer, size_t most, void *context) {
+    pieces *p = context;
+    const size_t left = p->bytes - p->at, longest = left < most ? left : most;
+    const char *from = p->text + p->at;
+    if (starved || longest == 0) {
+        return 0;
+    }
+    const char *mark = memchr(from + 1, '"', longest - 1);
+    const size_t size = mark ? (size_t)(mark - from) : longest;
+    memcpy(buffer, from, size);
+    p->at += size;
+    return size;
 }
 
 /* The line of the value that is one too many, or 0. A value takes a hundred bytes as a tree and may
@@ -55,9 +91,15 @@ static wb_status parse(json_t **value, const char *text, size_t bytes, size_t fl
                         where, (long long)(first_line + excess - 1), (long long)most);
     }
     call_once(&watched, watch_memory);
+    pieces all = {.text = text, .bytes = bytes};
     starved = false;
-    *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, &error);
-    if (!*value && starved) {
+    parsing = true;
+    reserve_used = 0;
+    *value = json_load_callback(next_piece, &all, JSON_REJECT_DUPLICATES | flags, &error);
+    parsing = false;
+    if (starved) {
+        json_decref(*value);
+        *value = NULL;
         return WB_ERROR(WB_ERR_MEMORY, "%s: no memory to read its %s", where,
                         wb_bytes_text(bytes).text);
     }
