@@ -125,34 +125,41 @@ static void step_with(wb_trainer *t, const char *what) {
     free(before);
 }
 
+/* A reduced gradient of 1e38 on one rank is left out: it is finite, and the ranks differ, which is
+ * another fault. */
+static void harm_everywhere(wb_trainer *t, const char *mode) {
+    for (int where = WEIGHTS; where < PLACES; where++) {
+        for (uint32_t i = 0; i < 2 * HARMS; i++) {
+            char what[128];
+            harm.where = (place)where;
+            harm.value = harms[i % HARMS];
+            harm.draw = 37 * i + 11 * (uint32_t)where;
+            harm.rank = (int)i % wb_comm_world(comm);
+            harm.reduced = t->grads;
+            (void)snprintf(what, sizeof(what), "%g in the %s of rank %d, %s", (double)harm.value,
+                           place_names[where], harm.rank, mode);
+            if (!(where == REDUCED && isfinite(harm.value))) {
+                step_with(t, what);
+                expect_ok(wb_trainer_check_same(t));
+            }
+        }
+    }
+}
+
 static void all_ranks_skip_the_step_and_nothing_changes(void **state) {
     (void)state;
     static const char *const modes[] = {"reduce.mode=ordered", "reduce.mode=fast"};
     const tiny_run run = tiny_make(comm, "nonfinite");
     for (int mode = 0; mode < 2; mode++) {
-        for (int where = WEIGHTS; where < PLACES; where++) {
-            for (uint32_t i = 0; i < 2 * HARMS; i++) {
-                const char *const assignments[] = {"batch.size=8", modes[mode]};
-                const wb_config config = tiny_config(&run, assignments, 2);
-                char what[128];
-                wb_trainer t;
-                wb_step_report report;
-                expect_ok(wb_trainer_open(&t, &config, comm));
-                expect_ok(wb_step_run(&t, &report));
-                harm.where = (place)where;
-                harm.value = harms[i % HARMS];
-                harm.draw = 37 * i + 11 * (uint32_t)where;
-                harm.rank = (int)i % wb_comm_world(comm);
-                harm.reduced = t.grads;
-                (void)snprintf(what, sizeof(what), "%g in the %s of rank %d, %s",
-                               (double)harm.value, place_names[where], harm.rank, modes[mode]);
-                step_with(&t, what);
-                if (!(where == REDUCED && harm.value == 1e38f)) {
-                    expect_ok(wb_trainer_check_same(&t));
-                }
-                wb_trainer_close(&t);
-            }
-        }
+        const char *const assignments[] = {"batch.size=8", modes[mode]};
+        const wb_config config = tiny_config(&run, assignments, 2);
+        wb_trainer t;
+        wb_step_report report;
+        expect_ok(wb_trainer_open(&t, &config, comm));
+        expect_ok(wb_step_run(&t, &report));
+        harm_everywhere(&t, modes[mode]);
+        expect_ok(wb_step_run(&t, &report)); /* as if nothing had been */
+        wb_trainer_close(&t);
     }
 }
 
