@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOCK_MOST = 4096, JOB = 64, HOST = 256 };
+enum { LOCK_BYTES = 2048, LOCK_MOST = 4096, JOB = 64, HOST = 256 };
 
 /* What run.lock says. An empty file says that nobody holds the folder. */
 typedef struct lock_content {
@@ -106,19 +106,21 @@ done:
     return status == WB_ERR_INPUT ? WB_ERR_IN_USE : status;
 }
 
-/* One write of a short text: who reads meanwhile sees the old or the new one. */
+/* One write of a short text, always of the same length: who reads meanwhile, or after a kill, sees
+ * the old or the new one, and not the end of one behind the other. */
 static wb_status write_content(const wb_run_folder *run) {
     wb_status status = WB_OK;
-    char *text = NULL;
+    char *text = NULL, padded[LOCK_BYTES + 1];
     const lock_content *us = &run->us;
     json_t *root = json_pack("{s: s, s: I, s: s, s: I, s: I, s: I, s: I}", "job", us->job,
                              "restart", (json_int_t)us->restart, "host", us->host, "pid",
                              (json_int_t)us->pid, "started", (json_int_t)us->started, "beat",
                              (json_int_t)us->beat, "inode", (json_int_t)us->inode);
     WB_TRY(wb_json_text(&text, root, JSON_COMPACT, run->lock_path));
-    const size_t bytes = strlen(text);
-    WB_CHECK(pwrite(run->lock, text, bytes, 0) == (ssize_t)bytes &&
-                 ftruncate(run->lock, (off_t)bytes) == 0 && fsync(run->lock) == 0,
+    WB_CHECK(snprintf(padded, sizeof(padded), "%-*s", LOCK_BYTES, text) == LOCK_BYTES,
+             WB_ERR_INTERNAL, "%s: %zu bytes", run->lock_path, strlen(text));
+    WB_CHECK(pwrite(run->lock, padded, LOCK_BYTES, 0) == LOCK_BYTES &&
+                 ftruncate(run->lock, LOCK_BYTES) == 0 && fsync(run->lock) == 0,
              WB_ERR_DISK, "%s: cannot write: %s", run->lock_path, strerror(errno));
 done:
     free(text);

@@ -98,10 +98,20 @@ static pid_t hold_in_child(const wb_run_owner *owner) {
     return child;
 }
 
+static off_t lock_bytes(void) {
+    char lock[WB_PATH];
+    struct stat info;
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    assert_int_equal(stat(lock, &info), 0);
+    return info.st_size;
+}
+
 static void killed_owner_makes_way_with_a_notice(void **state) {
     (void)state;
     wb_run_folder *run = NULL;
+    const wb_run_owner long_name = {.job = "a-job-with-a-long-name"};
     const pid_t child = hold_in_child(&nobody);
+    const off_t bytes = lock_bytes();
     assert_refused(open_run(&run, &nobody), WB_ERR_IN_USE, "in use by");
     siginfo_t end;
     assert_int_equal(kill(child, SIGKILL), 0);
@@ -110,6 +120,9 @@ static void killed_owner_makes_way_with_a_notice(void **state) {
     assert_non_null(strstr(notice, "its process is no more"));
     wb_run_folder_close(run);
     assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(open_run(&run, &long_name));
+    assert_int_equal(lock_bytes(), bytes); /* no old end can stand behind a new text */
+    wb_run_folder_close(run);
 }
 
 static void reused_process_number_is_not_taken_for_the_owner(void **state) {
