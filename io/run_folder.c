@@ -128,6 +128,16 @@ done:
     return status;
 }
 
+/* The first write, by who has the lock. Where it fails nobody holds the folder: half a text could
+ * not be understood. */
+static wb_status write_first(const wb_run_folder *run) {
+    const wb_status status = write_content(run);
+    if (status != WB_OK) {
+        (void)!ftruncate(run->lock, 0);
+    }
+    return status;
+}
+
 /* Why the holder is known to be gone, or NULL. */
 static const char *why_gone(const lock_content *holder, const lock_content *us,
                             const wb_run_owner *owner) {
@@ -234,7 +244,7 @@ static wb_status take_lock(wb_run_folder *run, const wb_run_owner *owner, char *
                        run->path, holder.job[0] != '\0' ? holder.job : "(none)", holder.host,
                        (long long)holder.pid, reason);
     }
-    WB_TRY(locked ? write_content(run) : replace_lock(run, owner));
+    WB_TRY(locked ? write_first(run) : replace_lock(run, owner));
 done:
     return status;
 }
