@@ -176,7 +176,7 @@ static void every_allocation_may_fail(void **state) {
     (void)state;
     const char *const longer = getenv("WB_TEST_LONG");
 #ifdef WB_DEV /* ten times as slow */
-    const uint32_t few = 4, many = 40;
+    const uint32_t few = 2, many = 40;
 #else
     const uint32_t few = 16, many = 500;
 #endif
