@@ -228,8 +228,7 @@ static wb_status print_memory(const bench *b) {
     double least[2], mean[2], most[2];
     WB_TRY(wb_reduce_spread(b->trainer.comm, least, mean, most, own, 2));
     if (wb_comm_rank(b->trainer.comm) == 0) {
-        (void)printf("activations  %s a rank for all of them, %.0f %% kept\n",
-                     wb_bytes_text(b->memory.needed).text,
+        (void)printf("activations  %s a rank, %.0f %% kept\n", wb_bytes_text(b->memory.needed).text,
                      100.0 * b->samples[0][b->steps / 2].kept);
         (void)printf("peak memory  %s a rank, %s were planned: %.1f %%\n",
                      wb_bytes_text((size_t)most[1]).text, wb_bytes_text((size_t)most[0]).text,

@@ -246,10 +246,11 @@ static size_t bytes_of_tokens(const wb_trainer *t) {
 
 size_t wb_trainer_expected_peak(const wb_trainer *t, size_t activations, int64_t gradient_floats) {
     const int64_t total = t->model.table.total;
-    size_t untouched = 0; /* ends of slot sums, reserved for words that do not occur */
+    /* ends of gradients and slot sums, reserved for words that do not occur */
+    size_t untouched = wb_float_bytes(total - gradient_floats);
     if (t->ordered) {
-        untouched = wb_ordered_sum_bytes(t->comm, t->slot_total, total) -
-                    wb_ordered_sum_bytes(t->comm, t->slot_total, gradient_floats);
+        untouched += wb_ordered_sum_bytes(t->comm, t->slot_total, total) -
+                     wb_ordered_sum_bytes(t->comm, t->slot_total, gradient_floats);
     }
     return t->program + wb_float_bytes(total) + wb_arena_peak(t->run_arena) - untouched +
            wb_arena_left(t->step_arena) + bytes_of_tokens(t) + activations;

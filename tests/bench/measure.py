@@ -30,7 +30,7 @@ def read_bench(text):
     if found:
         run["gradients"] = mebibytes(*found.group(1, 2))
         run["latency"] = float(found.group(3)) * 1e-6
-    found = re.search(r"activations\s+([\d.]+) (\w+) a rank for all of them, (\d+) % kept", text)
+    found = re.search(r"activations\s+([\d.]+) (\w+) a rank, (\d+) % kept", text)
     run["activations"], run["kept"] = mebibytes(*found.group(1, 2)), float(found.group(3)) / 100
     found = re.search(r"peak memory\s+([\d.]+) (\w+) a rank, ([\d.]+) (\w+) were planned", text)
     run["peak"], run["planned"] = mebibytes(*found.group(1, 2)), mebibytes(*found.group(3, 4))

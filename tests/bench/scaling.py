@@ -54,11 +54,11 @@ def by_batch(args, _):
 
 def by_budget(args, _):
     """All activations, then parts of what they need; the cost of a step against (4 - r) / 3."""
-    options = {**DEMO, "batch.size": 128, "memory.chunk_tokens": 512}
+    options = {**DEMO, "batch.size": 128, "memory.chunk_tokens": 256}
     runs = [bench(args.program, options)]
     show(runs[0], "all activations")
-    for part in (0.75, 0.5, 0.25, 0.1):
-        budget = max(int(part * runs[0]["activations"]), 24)
+    for part in (0.75, 0.5, 0.3, 0.15):
+        budget = int(part * runs[0]["activations"])
         runs.append(bench(args.program, {**options, "memory.budget": f"{budget}MiB"}))
         show(runs[-1], f"budget of {budget} MiB")
     for run in runs:
