@@ -29,8 +29,7 @@ typedef struct node_stack {
 
 /* An addition that joins two subtrees. */
 typedef struct join {
-    float *to;
-    const float *from;
+    float *to, *from;
 } join;
 
 /* Elements [begin, end) on their way. */
@@ -212,8 +211,8 @@ void wb_ordered_sum_destroy(wb_ordered_sum *sum) {
     }
 }
 
-static void give_back(wb_ordered_sum *sum, const float *array) {
-    sum->free_arrays[sum->free_count++] = (float *)(uintptr_t)array;
+static void give_back(wb_ordered_sum *sum, float *array) {
+    sum->free_arrays[sum->free_count++] = array;
 }
 
 static void give_back_joined(wb_ordered_sum *sum) {
