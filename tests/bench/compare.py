@@ -267,7 +267,7 @@ def plot(results, out):
         return
     with open(os.path.join(out, "ratios.txt"), "w", encoding="utf-8") as table:
         for i, result in enumerate(reversed(results)):
-            table.write(f"{i}\t{result['ratio_best']:.3f}\t{result['target'] or 'nan'}\t\"{result['name']}\"\n")
+            table.write(f"{i}\t{result['ratio_best']:.3f}\t{result['target'] or 0}\t\"{result['name']}\"\n")
     subprocess.run(["gnuplot", "-e", f"folder='{out}'", os.path.join(HERE, "ratios.gp")], check=True)
 
 
