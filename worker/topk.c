@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-enum { QUERIES = 64, ROWS = 512 };
+/* So many queries share the packing of a tile of rows. */
+enum { QUERIES = 256, ROWS = 256 };
 
 static void sift_down(wb_hit *heap, int64_t count, int64_t at) {
     for (;;) {
@@ -79,12 +80,14 @@ wb_status wb_topk_fold(wb_hit *hits, int64_t *counts, const float *queries, cons
     wb_status status = WB_OK;
     const size_t mark = wb_arena_mark(arena);
     float *scores;
+    const int64_t share = n / wb_threads() + 1;
+    const int64_t queries_at_once = share < QUERIES ? share : QUERIES;
     WB_TRY(wb_arena_floats(arena, (int64_t)wb_threads() * QUERIES * ROWS, &scores));
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t i = 0; i < n; i += QUERIES) {
+    for (int64_t i = 0; i < n; i += queries_at_once) {
         float *mine = scores + (int64_t)wb_thread() * QUERIES * ROWS;
         fold_tile(hits + i * k, counts + i, queries + i * d, rows,
-                  n - i < QUERIES ? n - i : QUERIES, m, d, k, first, mine);
+                  n - i < queries_at_once ? n - i : queries_at_once, m, d, k, first, mine);
     }
 done:
     wb_arena_release(arena, mark);
