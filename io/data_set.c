@@ -205,6 +205,13 @@ int64_t wb_data_set_bytes(const wb_data_set *set) {
                         : set->tevatron.ends[set->rows - 1] + bytes_of(set->tevatron.corpus);
 }
 
+/* Several threads may store one key at the same time: it is the same. */
+static uint64_t remember_key(const wb_data_set *set, int64_t row, const wb_text *passage) {
+    const uint64_t key = wb_hash(passage->text, passage->bytes);
+    atomic_store_explicit(&set->keys[row], key, memory_order_relaxed);
+    return key;
+}
+
 wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts, uint64_t *keys) {
     wb_status status = WB_OK;
@@ -214,6 +221,7 @@ wb_status wb_data_set_read(const wb_data_set *set, int64_t row, int64_t draw, in
               (long long)negatives);
     if (set->is_beir) {
         WB_TRY(read_pair(set, row, negatives, texts));
+        (void)remember_key(set, row, &texts[1]);
     } else {
         WB_TRY(wb_tevatron_read(&set->tevatron, row, draw, negatives, texts));
     }
@@ -226,15 +234,13 @@ done:
     return status;
 }
 
-/* Several threads may read one key at the same time: they store the same value. */
 static wb_status passage_key(const wb_data_set *set, int64_t row, uint64_t *key) {
     wb_status status = WB_OK;
     wb_text text = {0};
     *key = atomic_load_explicit(&set->keys[row], memory_order_relaxed);
     if (*key == 0) {
         WB_TRY(wb_text_file_read(set->corpus, set->pairs[row].passage, &text));
-        *key = wb_hash(text.text, text.bytes);
-        atomic_store_explicit(&set->keys[row], *key, memory_order_relaxed);
+        *key = remember_key(set, row, &text);
     }
 done:
     wb_text_clear(&text);
