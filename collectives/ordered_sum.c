@@ -100,14 +100,20 @@ static void add_joins(const join *joins, int n, int64_t begin, int64_t end) {
     }
 }
 
-/* The subtrees that a rank ends with, without values, and which of them have rows. */
-static node_stack shape_of(const wb_ordered_sum *sum, int rank) {
+/* The subtrees that a rank ends with, without values; has_rows tells which of them have rows, and
+ * may be NULL where that does not matter. *most becomes the most arrays that the rank holds on the
+ * way: one for each subtree so far and the newest slot's. */
+static node_stack shape_of(const wb_comm *comm, int64_t slots, int rank, const bool *has_rows,
+                           int *most) {
     node_stack stack = {.depth = 0};
     join joins[LEVELS];
     static float present; /* only its address counts */
-    const int64_t end = wb_slot_share(sum->slots, rank + 1, sum->comm->world);
-    for (int64_t s = wb_slot_share(sum->slots, rank, sum->comm->world); s < end; s++) {
-        (void)push(&stack, (node){.index = s, .values = sum->has_rows[s] ? &present : NULL}, joins);
+    const int64_t end = wb_slot_share(slots, rank + 1, comm->world);
+    *most = 0;
+    for (int64_t s = wb_slot_share(slots, rank, comm->world); s < end; s++) {
+        float *const values = has_rows && has_rows[s] ? &present : NULL;
+        *most = stack.depth + 1 > *most ? stack.depth + 1 : *most;
+        (void)push(&stack, (node){.index = s, .values = values}, joins);
     }
     return stack;
 }
@@ -116,23 +122,9 @@ static node_stack shape_of(const wb_ordered_sum *sum, int rank) {
  * ------------------------------------------------------------------------------------------------
  */
 
-/* Subtrees that a rank ends with; *most becomes the most arrays that it holds on the way, one for
- * each subtree so far and the newest slot's. */
-static int subtrees_of(const wb_comm *comm, int64_t slots, int rank, int *most) {
-    node_stack stack = {.depth = 0};
-    join joins[LEVELS];
-    const int64_t end = wb_slot_share(slots, rank + 1, comm->world);
-    *most = 0;
-    for (int64_t s = wb_slot_share(slots, rank, comm->world); s < end; s++) {
-        *most = stack.depth + 1 > *most ? stack.depth + 1 : *most;
-        (void)push(&stack, (node){.index = s}, joins);
-    }
-    return stack.depth;
-}
-
 static int arrays_of(const wb_comm *comm, int64_t slots) {
     int most;
-    (void)subtrees_of(comm, slots, comm->rank, &most);
+    (void)shape_of(comm, slots, comm->rank, NULL, &most);
     return most;
 }
 
@@ -150,7 +142,7 @@ static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
     int64_t nodes = 0;
     int most;
     for (int r = 0; r < comm->world; r++) {
-        nodes += r != comm->rank ? subtrees_of(comm, slots, r, &most) : 0;
+        nodes += r != comm->rank ? shape_of(comm, slots, r, NULL, &most).depth : 0;
     }
     return nodes;
 }
@@ -159,7 +151,7 @@ static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
  * more, a result from and to each rank. */
 static int64_t requests_of(const wb_comm *comm, int64_t slots) {
     int most;
-    const int64_t own = subtrees_of(comm, slots, comm->rank, &most);
+    const int64_t own = shape_of(comm, slots, comm->rank, NULL, &most).depth;
     return nodes_received(comm, slots) + (comm->world - 1) * own + 1;
 }
 
@@ -413,10 +405,11 @@ done:
 
 static wb_status complete(wb_ordered_sum *sum) {
     wb_status status = WB_OK;
+    int most;
     join_newest(sum);
     pass_over(sum, wb_slot_share(sum->slots, sum->comm->rank + 1, sum->comm->world));
     for (int r = 0; r < sum->comm->world; r++) {
-        sum->pieces[r] = shape_of(sum, r);
+        sum->pieces[r] = shape_of(sum->comm, sum->slots, r, sum->has_rows, &most);
     }
     sum->complete = true;
     WB_TRY(send(sum, 0, sum->early));

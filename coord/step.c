@@ -29,7 +29,7 @@ typedef struct step {
     wb_chunk_memory memory;
     bool *has_rows;          /* [slots of the batch] */
     int64_t gradient_floats; /* of a compact gradient */
-    int64_t added;           /* slots of this rank whose gradients were asked for */
+    int64_t added;           /* slots of this rank that have added, or have failed to */
     wb_status travel;        /* of gradients that left before all were there */
 } step;
 
@@ -116,17 +116,29 @@ static bool gradients_travel_early(const step *s) {
     return s->t->ordered && strcmp(s->t->config->reduce_overlap, "true") == 0;
 }
 
-/* The sequences whose backward pass comes last on this rank: none where it has none. */
-static wb_packed last_chunk(const step *s) {
-    for (int64_t i = s->slot_count - 1; i >= 0; i--) {
-        const wb_packed *packed = &s->slots[i].batch.packed;
-        if (packed->n > 0) {
-            const int64_t first = s->chunks[i].firsts[s->chunks[i].chunks - 1];
-            return wb_packed_slice(packed, first, packed->n - first);
-        }
+static bool slot_has_rows(const step *s, int64_t i) {
+    return s->has_rows[s->slots[i].number];
+}
+
+/* The slot whose backward pass comes last on this rank; -1 where none has rows. */
+static int64_t last_slot(const step *s) {
+    int64_t i = s->slot_count - 1;
+    while (i >= 0 && !slot_has_rows(s, i)) {
+        i--;
     }
+    return i;
+}
+
+/* The sequences whose backward pass comes last: none where no slot has rows. */
+static wb_packed last_chunk(const step *s) {
     static const int64_t nothing[] = {0};
-    return (wb_packed){.offsets = nothing};
+    const int64_t i = last_slot(s);
+    if (i < 0) {
+        return (wb_packed){.offsets = nothing};
+    }
+    const wb_packed *packed = &s->slots[i].batch.packed;
+    const int64_t first = s->chunks[i].firsts[s->chunks[i].chunks - 1];
+    return wb_packed_slice(packed, first, packed->n - first);
 }
 
 /* Rows of the word table that any rank's tokens touch: they have gradients. */
@@ -228,35 +240,22 @@ done:
     return status;
 }
 
-/* This rank's slots that have rows, of the first `n`. */
-static int64_t slots_with_rows(const step *s, int64_t n) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        count += s->has_rows[s->slots[i].number];
-    }
-    return count;
-}
-
-/* Where the next slot's gradients are added: to an array of its own, or all to one where order does
- * not matter. */
-static float *next_gradients(step *s) {
+/* Where a slot's gradients are added: to an array of its own, or all to one where order does not
+ * matter. */
+static float *gradients_of(const step *s, int64_t i) {
     const wb_trainer *t = s->t;
-    while (!s->has_rows[s->slots[s->added].number]) {
-        s->added++;
-    }
-    const int64_t number = s->slots[s->added++].number;
-    return t->ordered ? wb_ordered_sum_slot(t->ordered, number) : t->grads;
+    return t->ordered ? wb_ordered_sum_slot(t->ordered, s->slots[i].number) : t->grads;
 }
 
 static wb_status backward_slots(step *s) {
     wb_status status = WB_OK;
     const wb_backward_listener sender = {.settled = send_settled, .context = s};
-    const bool overlaps = gradients_travel_early(s);
-    const int64_t count = slots_with_rows(s, s->slot_count);
-    for (int64_t done = 0; done < count; done++) {
-        float *grads = next_gradients(s);
-        const bool travels = overlaps && done + 1 == count;
-        WB_TRY(backward_slot(s, s->added - 1, grads, travels ? &sender : NULL));
+    const int64_t travels = gradients_travel_early(s) ? last_slot(s) : -1;
+    while (s->added < s->slot_count) {
+        const int64_t i = s->added++;
+        if (slot_has_rows(s, i)) {
+            WB_TRY(backward_slot(s, i, gradients_of(s, i), i == travels ? &sender : NULL));
+        }
     }
     status = s->travel;
 done:
@@ -278,8 +277,10 @@ static wb_status backward(step *s) {
     WB_TRY_ALL(t->comm, backward_slots(s));
 done:
     if (status != WB_OK && status != WB_ERR_MPI && t->ordered) {
-        while (slots_with_rows(s, s->added) < slots_with_rows(s, s->slot_count)) {
-            (void)next_gradients(s);
+        for (; s->added < s->slot_count; s->added++) {
+            if (slot_has_rows(s, s->added)) {
+                (void)gradients_of(s, s->added);
+            }
         }
         (void)wb_ordered_sum_finish(t->ordered);
     }

@@ -49,7 +49,7 @@ static void squares_of_rows(double *sums, const float *grads, const wb_table_row
         sums[block] = 0.0;
         for (int64_t token = block_begin(rows->V, block); token < block_begin(rows->V, block + 1);
              token++) {
-            const float *row = wb_table_row(grads, rows, rows->H, token);
+            const float *row = wb_table_row(grads, rows, token);
             sums[block] += row ? squares(row, rows->H) : 0.0;
         }
     }
@@ -123,7 +123,7 @@ static void update_run(const target *to, int64_t at, const float *g, int64_t cou
 static void update_rows(const target *to, const float *grads, const wb_table_rows *rows) {
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < rows->V; token++) {
-        update_run(to, token * rows->H, wb_table_row(grads, rows, rows->H, token), rows->H);
+        update_run(to, token * rows->H, wb_table_row(grads, rows, token), rows->H);
     }
 }
 

@@ -33,7 +33,7 @@ void wb_table_rows_expand(float *expanded, const float *compact, const wb_table_
     const int64_t V = rows->V, H = rows->H;
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < V; token++) {
-        const float *row = wb_table_row(compact, rows, H, token);
+        const float *row = wb_table_row(compact, rows, token);
         if (row) {
             memcpy(expanded + token * H, row, wb_float_bytes(H));
         } else {

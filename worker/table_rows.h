@@ -35,12 +35,11 @@ void wb_table_rows_number(wb_table_rows *rows, int32_t *place, const uint8_t *ma
 /* Local. Elements of a compact array, where `total` are expanded. */
 int64_t wb_table_rows_elements(const wb_table_rows *rows, int64_t total);
 
-/* Local. A token's row of an array, NULL where it is not touched; without `rows` the array is
- * expanded. */
-static inline const float *wb_table_row(const float *values, const wb_table_rows *rows, int64_t H,
+/* Local. A token's row of a compact array, NULL where it is not touched. */
+static inline const float *wb_table_row(const float *compact, const wb_table_rows *rows,
                                         int64_t token) {
-    const int64_t place = rows ? rows->place[token] : token;
-    return place >= 0 ? values + place * H : NULL;
+    const int64_t place = rows->place[token];
+    return place >= 0 ? compact + place * rows->H : NULL;
 }
 
 /* Local. expanded [total] filled from a compact array. */
