@@ -10,10 +10,15 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { STEPS = 15 }; /* whose median counts */
+
+/* Of the limit. One rank begins to wait later than another, up to a step: both must have noted it
+ * when the first has waited long enough. */
+static const double NOTED = 0.25, FRESH = 0.5;
 
 struct wb_watchdog {
     const wb_timetable *time;
@@ -41,32 +46,46 @@ static void write_note(const wb_watchdog *w, wb_phase phase, double seconds) {
     (void)snprintf(temporary, sizeof(temporary), "%s.tmp", path);
     FILE *file = fopen(temporary, "we");
     if (file) {
-        (void)fprintf(file, "%lld %lld %lld %.1f %s\n%s\n", (long long)time(NULL),
-                      (long long)w->step, (long long)wb_comm_calls(w->comm), seconds, w->host,
-                      wb_phase_name(phase));
+        (void)fprintf(file, "%lld %lld %.1f %s\n%s\n", (long long)w->step,
+                      (long long)wb_comm_calls(w->comm), seconds, w->host, wb_phase_name(phase));
         if (fclose(file) == 0) {
             (void)rename(temporary, path);
         }
     }
 }
 
-/* A note is fresh if it was written within a few looks. */
-static wb_watch_note read_note(const wb_watchdog *w, int rank) {
+/* *written: when, by the clock of the file system, which is the same for all ranks. */
+static wb_watch_note read_note(const wb_watchdog *w, int rank, double *written) {
     wb_watch_note note = {.fresh = false};
     char path[WB_PATH + 32];
-    long long written, step, calls;
+    long long step, calls;
+    struct stat file_status;
     (void)snprintf(path, sizeof(path), "%s/rank-%d", w->folder, rank);
     FILE *file = fopen(path, "re");
     if (file) {
-        if (fscanf(file, "%lld %lld %lld %lf %63s %31[^\n]", &written, &step, &calls, &note.seconds,
-                   note.host, note.phase) == 6) {
+        if (fstat(fileno(file), &file_status) == 0 &&
+            fscanf(file, "%lld %lld %lf %63s %31[^\n]", &step, &calls, &note.seconds, note.host,
+                   note.phase) == 5) {
             note.step = step;
             note.calls = calls;
-            note.fresh = (double)(time(NULL) - written) < 4.0 * w->pause + 2.0;
+            note.fresh = true;
+            *written =
+                (double)file_status.st_mtim.tv_sec + 1e-9 * (double)file_status.st_mtim.tv_nsec;
         }
         (void)fclose(file);
     }
     return note;
+}
+
+/* The notes of all ranks; fresh are those not much older than this rank's, which was just written.
+ */
+static void read_notes(const wb_watchdog *w, wb_watch_note *notes) {
+    double now = 0.0, written = 0.0;
+    (void)read_note(w, wb_comm_rank(w->comm), &now);
+    for (int r = 0; r < wb_comm_world(w->comm); r++) {
+        notes[r] = read_note(w, r, &written);
+        notes[r].fresh = notes[r].fresh && now - written < FRESH * w->limit;
+    }
 }
 
 /* ---- The finding
@@ -118,10 +137,8 @@ _Noreturn static void end_run(const wb_watchdog *w, double limit) {
     const int world = wb_comm_world(w->comm);
     char finding[1024] = "a rank", text[1400];
     wb_watch_note *notes = calloc((size_t)world, sizeof(*notes));
-    for (int r = 0; notes && r < world; r++) {
-        notes[r] = read_note(w, r);
-    }
     if (notes) {
+        read_notes(w, notes);
         wb_watchdog_judge(finding, sizeof(finding), notes, world);
     }
     (void)snprintf(text, sizeof(text),
@@ -132,6 +149,8 @@ _Noreturn static void end_run(const wb_watchdog *w, double limit) {
     if (file >= 0 || errno != EEXIST) {
         (void)!write(STDERR_FILENO, text, strlen(text));
         (void)!write(file, text, strlen(text));
+    } else {
+        (void)sleep(1); /* whoever tells it must not be ended before it has */
     }
     _exit(wb_status_exit_code(WB_ERR_STUCK));
 }
@@ -143,7 +162,7 @@ static void look(const wb_watchdog *w) {
     const double since = w->time->since;
     const wb_phase phase = w->time->current;
     const double seconds = wb_now() - since, limit = w->limit * wb_phase_patience(phase);
-    if (limit > 0.0 && seconds > 0.5 * limit) {
+    if (seconds > NOTED * w->limit) {
         write_note(w, phase, seconds);
     }
     if (limit > 0.0 && seconds > limit) {

@@ -1,7 +1,7 @@
 /* A thread beside each rank that ends a run in which some rank is stuck.
  *
- * It looks at the rank's time table, and makes no MPI call. A rank that has been in one phase for
- * half of what is allowed begins to write RUN/watch/rank-R: step, phase, since when, how many
+ * It looks at the rank's time table, and makes no MPI call. A rank that has been in one phase for a
+ * while, whichever it is, begins to write RUN/watch/rank-R: step, phase, since when, how many
  * collective calls it has begun. Whoever reaches the limit reads these notes. A rank without a
  * fresh note does not answer: it is stopped, or its machine is gone. If all answer, those that have
  * begun the fewest collective calls are the ones the others wait for. The finding goes to
