@@ -9,7 +9,7 @@
 /* name, what the table prints, how many times the watchdog's patience it may take (0: for ever) */
 #define WB_PHASE_TABLE(X)                                                                          \
     X(OTHER, "other", 1)                                                                           \
-    X(READ, "read, tokenize", 10)                                                                  \
+    X(READ, "read, tokenize", 1)                                                                   \
     X(GUIDE, "guide", 1)                                                                           \
     X(ENCODE, "encode", 1)                                                                         \
     X(GATHER, "gather", 1)                                                                         \
