@@ -275,8 +275,11 @@ done:
 static wb_status parse_row(const wb_tevatron *set, int64_t row, wb_text *text, char where[WB_WHERE],
                            json_t **line, passages *from) {
     wb_status status = WB_OK;
-    WB_TRY(wb_text_record_parse(text, set->file, set->path, set->begins[row], set->ends[row], where,
-                                line));
+    size_t bytes;
+    WB_TRY(
+        wb_text_record_fetch(text, set->file, set->path, set->begins[row], set->ends[row], &bytes));
+    (void)snprintf(where, WB_WHERE, "%s at byte %lld", set->path, (long long)set->begins[row]);
+    WB_TRY(wb_json_parse_line(line, text->line, bytes, where, 1));
     WB_TRY(find_passages(*line, where, from));
     const int64_t *counts = set->counts + 2 * row;
     WB_CHECK((int64_t)json_array_size(from->arrays[POSITIVES]) == counts[POSITIVES] &&

@@ -51,13 +51,26 @@ static void note_if_wanted(scan *s, const char *id, int64_t row) {
     }
 }
 
-static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, scan *s) {
+/* What only a tree shows: rare forms, and what is wrong. */
+static wb_status read_tree(const wb_text_file *f, const wb_lines *lines, wb_text *text) {
     wb_status status = WB_OK;
     json_t *object = NULL;
     char where[WB_WHERE];
     (void)snprintf(where, sizeof(where), "%s:%lld", f->path, (long long)lines->number);
     WB_TRY(wb_json_parse_line(&object, lines->text, lines->bytes, f->path, lines->number));
     WB_TRY(wb_text_record(text, object, where));
+done:
+    json_decref(object);
+    return status;
+}
+
+static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, scan *s) {
+    wb_status status = WB_OK;
+    bool is_plain;
+    WB_TRY(wb_text_record_line(text, lines->text, lines->bytes, &is_plain));
+    if (!is_plain) {
+        WB_TRY(read_tree(f, lines, text));
+    }
     if (f->rows == f->capacity) {
         WB_TRY(grow(f, s));
     }
@@ -66,7 +79,6 @@ static wb_status add_row(wb_text_file *f, const wb_lines *lines, wb_text *text, 
     note_if_wanted(s, text->id, f->rows);
     f->rows++;
 done:
-    json_decref(object);
     return status;
 }
 
@@ -184,11 +196,19 @@ wb_status wb_text_file_read(const wb_text_file *file, int64_t row, wb_text *text
     wb_status status = WB_OK;
     json_t *object = NULL;
     char where[WB_WHERE];
+    size_t bytes;
+    bool is_plain;
     WB_ASSERT(row >= 0 && row < file->rows, "row %lld of %lld", (long long)row,
               (long long)file->rows);
-    WB_TRY(wb_text_record_parse(text, file->file, file->path, file->offsets[row],
-                                file->offsets[row + 1], where, &object));
-    WB_TRY(wb_text_record(text, object, where));
+    WB_TRY(wb_text_record_fetch(text, file->file, file->path, file->offsets[row],
+                                file->offsets[row + 1], &bytes));
+    WB_TRY(wb_text_record_line(text, text->line, bytes, &is_plain));
+    if (!is_plain) {
+        (void)snprintf(where, sizeof(where), "%s at byte %lld", file->path,
+                       (long long)file->offsets[row]);
+        WB_TRY(wb_json_parse_line(&object, text->line, bytes, where, 1));
+        WB_TRY(wb_text_record(text, object, where));
+    }
 done:
     json_decref(object);
     return status;

@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Members that may hold them, the first that is there and not null does. */
+static const char *const id_keys[] = {"_id", "docid", "query_id", "id"};
+static const char *const text_keys[] = {"text", "query", "query_text"};
+enum {
+    ID_KEYS = sizeof(id_keys) / sizeof(id_keys[0]),
+    TEXT_KEYS = sizeof(text_keys) / sizeof(text_keys[0])
+};
+static const char blanks[] = " \t\n\v\f\r";
+
 static wb_status reserve(char **storage, size_t *capacity, size_t bytes) {
     if (bytes <= *capacity) {
         return WB_OK;
@@ -51,7 +60,7 @@ wb_status wb_text_record_id(const json_t *value, const char *key, const char *wh
         return WB_ERROR(WB_ERR_INPUT, "%s: \"%s\" must be a string or an integer", where, key);
     }
     *id = json_string_value(value);
-    if (**id == '\0' || strpbrk(*id, " \t\n\v\f\r")) {
+    if (**id == '\0' || strpbrk(*id, blanks)) {
         return WB_ERROR(WB_ERR_INPUT, "%s: the id \"%.100s\" %s; ids are columns of TREC files",
                         where, *id, **id == '\0' ? "is empty" : "has blanks");
     }
@@ -59,11 +68,10 @@ wb_status wb_text_record_id(const json_t *value, const char *key, const char *wh
 }
 
 static wb_status set_id(wb_text *text, const json_t *object, const char *where) {
-    static const char *const keys[] = {"_id", "docid", "query_id", "id"};
     wb_status status = WB_OK;
     const char *key = NULL, *id = NULL;
     char number[24];
-    const json_t *value = first_of(object, keys, sizeof(keys) / sizeof(keys[0]), &key);
+    const json_t *value = first_of(object, id_keys, ID_KEYS, &key);
     WB_CHECK(value, WB_ERR_INPUT,
              "%s: no id; it may be called \"_id\", \"docid\", \"query_id\" or \"id\"", where);
     WB_TRY(wb_text_record_id(value, key, where, number, &id));
@@ -75,10 +83,9 @@ done:
 }
 
 static wb_status set_text(wb_text *text, const json_t *object, const char *where) {
-    static const char *const keys[] = {"text", "query", "query_text"};
     wb_status status = WB_OK;
     const char *key = NULL;
-    const json_t *body = first_of(object, keys, sizeof(keys) / sizeof(keys[0]), &key);
+    const json_t *body = first_of(object, text_keys, TEXT_KEYS, &key);
     const json_t *title = json_object_get(object, "title");
     WB_CHECK(body, WB_ERR_INPUT,
              "%s: no text; it may be called \"text\", \"query\" or \"query_text\"", where);
@@ -108,17 +115,84 @@ done:
     return status;
 }
 
-wb_status wb_text_record_parse(wb_text *text, int file, const char *path, int64_t begin,
-                               int64_t end, char where[WB_WHERE], json_t **object) {
+/* ---- The same without a tree
+ * --------------------------------------------------------------------------- */
+
+static const wb_plain_value *first_plain(const wb_plain_object *object, const char *const keys[],
+                                         int count) {
+    for (int i = 0; i < count; i++) {
+        const wb_plain_value *member = wb_plain_member(object, keys[i]);
+        if (member && member->kind != WB_PLAIN_NULL) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+/* *fits is false where the tree's reader has a message to give. */
+static wb_status set_plain_id(wb_text *text, const wb_plain_object *object, bool *fits) {
     wb_status status = WB_OK;
-    size_t bytes = (size_t)(end - begin);
-    bytes = bytes > WB_LINE_CAP + 1 ? WB_LINE_CAP + 1 : bytes;
-    WB_TRY(reserve(&text->line, &text->line_capacity, bytes));
-    WB_TRY(wb_file_read_at(file, path, begin, text->line, bytes));
-    const char *line_end = memchr(text->line, '\n', bytes);
-    (void)snprintf(where, WB_WHERE, "%s at byte %lld", path, (long long)begin);
-    WB_TRY(wb_json_parse_line(object, text->line,
-                              line_end ? (size_t)(line_end - text->line) : bytes, where, 1));
+    const wb_plain_value *id = first_plain(object, id_keys, ID_KEYS);
+    *fits = id && (id->kind == WB_PLAIN_STRING || id->kind == WB_PLAIN_INTEGER);
+    if (*fits) {
+        WB_TRY(reserve(&text->id, &text->id_capacity, id->bytes + 1));
+        text->id[wb_plain_copy(text->id, id)] = '\0';
+        *fits = text->id[0] != '\0' && !strpbrk(text->id, blanks);
+    }
+done:
+    return status;
+}
+
+static wb_status set_plain_text(wb_text *text, const wb_plain_object *object, bool *fits) {
+    static const wb_plain_value none = {.kind = WB_PLAIN_NULL};
+    wb_status status = WB_OK;
+    const wb_plain_value *body = first_plain(object, text_keys, TEXT_KEYS);
+    const wb_plain_value *member = wb_plain_member(object, "title");
+    const wb_plain_value *title = member ? member : &none;
+    *fits = body && body->kind == WB_PLAIN_STRING &&
+            (title->kind == WB_PLAIN_STRING || title->kind == WB_PLAIN_NULL);
+    if (*fits) {
+        size_t head = 0;
+        WB_TRY(reserve(&text->text, &text->text_capacity, title->bytes + body->bytes + 2));
+        if (title->kind == WB_PLAIN_STRING && title->bytes > 0) {
+            head = wb_plain_copy(text->text, title);
+            text->text[head++] = ' ';
+        }
+        text->bytes = head + wb_plain_copy(text->text + head, body);
+        text->text[text->bytes] = '\0';
+    }
+done:
+    return status;
+}
+
+wb_status wb_text_record_plain(wb_text *text, const wb_plain_object *object, bool *fits) {
+    wb_status status = WB_OK;
+    WB_TRY(set_plain_id(text, object, fits));
+    if (*fits) {
+        WB_TRY(set_plain_text(text, object, fits));
+    }
+done:
+    return status;
+}
+
+/* ---- Lines of files
+ * ------------------------------------------------------------------------------------ */
+
+wb_status wb_text_record_line(wb_text *text, const char *line, size_t bytes, bool *fits) {
+    wb_plain_object object;
+    *fits = wb_plain_read(&object, line, bytes);
+    return *fits ? wb_text_record_plain(text, &object, fits) : WB_OK;
+}
+
+wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_t begin,
+                               int64_t end, size_t *bytes) {
+    wb_status status = WB_OK;
+    const size_t whole = (size_t)(end - begin), most = WB_LINE_CAP + 1;
+    *bytes = whole > most ? most : whole;
+    WB_TRY(reserve(&text->line, &text->line_capacity, *bytes));
+    WB_TRY(wb_file_read_at(file, path, begin, text->line, *bytes));
+    const char *line_end = memchr(text->line, '\n', *bytes);
+    *bytes = line_end ? (size_t)(line_end - text->line) : *bytes;
 done:
     return status;
 }

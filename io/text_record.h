@@ -4,6 +4,7 @@
 
 #include "files.h"
 #include "json.h"
+#include "plain_json.h"
 #include "text_file.h"
 
 enum { WB_WHERE = WB_PATH + 64 };
@@ -12,11 +13,17 @@ enum { WB_WHERE = WB_PATH + 64 };
  * `where`, a file and a line or a byte in it. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_text_record(wb_text *text, const json_t *object, const char *where);
 
-/* Local. Parses the line at [begin, end) of an open file, up to its line end if that is sooner,
- * with text->line as storage; *object is a new reference. Fills `where` for messages about it.
- * Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
-wb_status wb_text_record_parse(wb_text *text, int file, const char *path, int64_t begin,
-                               int64_t end, char where[WB_WHERE], json_t **object);
+/* Local. The same from an object without a tree; *fits is false where that is left to
+ * wb_text_record, which understands more and has the messages. Error: WB_ERR_MEMORY. */
+wb_status wb_text_record_plain(wb_text *text, const wb_plain_object *object, bool *fits);
+
+/* Local. The same from the bytes of a line. */
+wb_status wb_text_record_line(wb_text *text, const char *line, size_t bytes, bool *fits);
+
+/* Local. Reads the line at [begin, end) of an open file to text->line: *bytes of it, up to its line
+ * end if that is sooner. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_t begin,
+                               int64_t end, size_t *bytes);
 
 /* Local. A JSON string or integer as an id: *id is borrowed from `value`, or from number[24].
  * Error: WB_ERR_INPUT where it is neither, empty, or has blanks. */

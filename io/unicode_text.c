@@ -312,10 +312,36 @@ size_t wb_utf8_encode(uint32_t code, char out[4]) {
     return (size_t)utf8proc_encode_char((utf8proc_int32_t)code, (utf8proc_uint8_t *)out);
 }
 
+/* Bytes from `at` on in whole blocks that hold ASCII without NUL only: vector registers see to them
+ * many at a time. */
+static size_t ascii_blocks(const char *text, size_t bytes, size_t at) {
+    enum { BLOCK = 64 };
+    const size_t first = at;
+    for (; bytes - at >= BLOCK; at += BLOCK) {
+        unsigned char other = 0;
+#pragma omp simd reduction(| : other)
+        for (int i = 0; i < BLOCK; i++) {
+            const unsigned char byte = (unsigned char)text[at + (size_t)i];
+            other |= (unsigned char)((byte == 0) | (byte >= 0x80));
+        }
+        if (other) {
+            break;
+        }
+    }
+    return at - first;
+}
+
 size_t wb_utf8_valid(const char *text, size_t bytes) {
-    size_t at = 0;
+    size_t at = 0, next_look = 0;
     while (at < bytes) {
         uint32_t code;
+        if (at >= next_look) {
+            at += ascii_blocks(text, bytes, at);
+            next_look = at + 64;
+            if (at == bytes) {
+                break;
+            }
+        }
         const size_t length = wb_utf8_decode(text + at, bytes - at, &code);
         if (code == 0 || (code == WB_REPLACEMENT && length == 1)) {
             return at;

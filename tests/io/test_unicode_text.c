@@ -143,11 +143,31 @@ static void each_bad_byte_counts_alone(void **state) {
     assert_int_equal(wb_utf8_valid("h\xC3\xA9\xC3", 4), 3);
 }
 
+/* Whole blocks of ASCII are passed over at once. */
+static void bad_bytes_are_found_at_every_place(void **state) {
+    (void)state;
+    enum { BYTES = 200 };
+    static const char bad[] = {'\0', '\x80', '\xFF'};
+    char text[BYTES];
+    for (size_t at = 0; at < BYTES; at++) {
+        memset(text, 'a', BYTES);
+        for (size_t i = 0; i < sizeof(bad); i++) {
+            text[at] = bad[i];
+            assert_int_equal(wb_utf8_valid(text, BYTES), at);
+        }
+        if (at + 1 < BYTES) {
+            memcpy(text + at, "\xC3\xA9", 2);
+            assert_int_equal(wb_utf8_valid(text, BYTES), BYTES);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point_folds_as_in_the_reference),
         cmocka_unit_test(every_scalar_value_survives_utf8),
         cmocka_unit_test(each_bad_byte_counts_alone),
+        cmocka_unit_test(bad_bytes_are_found_at_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
