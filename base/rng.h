@@ -17,6 +17,7 @@ typedef enum wb_rng_purpose {
     WB_RNG_DROPOUT,     /* masks inside the encoder */
     WB_RNG_VERIFY,      /* directions of verify */
     WB_RNG_TEST,        /* tests only */
+    WB_RNG_AUDIT,       /* slots that are computed again */
 } wb_rng_purpose;
 
 typedef struct wb_rng_key {

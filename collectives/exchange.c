@@ -114,26 +114,41 @@ wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes) {
     return broadcast_from(comm, 0, data, bytes);
 }
 
-static wb_status receive_all(wb_comm *comm, char *all, const int64_t *sizes) {
+static wb_status receive(wb_comm *comm, int from, char *data, int64_t bytes) {
     wb_status status = WB_OK;
-    int64_t at = sizes[0];
-    for (int r = 1; r < comm->world; at += sizes[r], r++) {
-        for (int64_t done_bytes = 0; done_bytes < sizes[r]; done_bytes += PIECE) {
-            const int64_t left = sizes[r] - done_bytes;
-            WB_TRY_MPI(MPI_Recv(all + at + done_bytes, wb_int(left < PIECE ? left : PIECE),
-                                MPI_BYTE, r, 0, comm->mpi, MPI_STATUS_IGNORE));
-        }
+    for (int64_t at = 0; at < bytes; at += PIECE) {
+        const int64_t left = bytes - at;
+        WB_TRY_MPI(MPI_Recv(data + at, wb_int(left < PIECE ? left : PIECE), MPI_BYTE, from, 0,
+                            comm->mpi, MPI_STATUS_IGNORE));
     }
 done:
     return status;
 }
 
-static wb_status send_all(wb_comm *comm, const char *mine, int64_t bytes) {
+static wb_status send(wb_comm *comm, int to, const char *data, int64_t bytes) {
     wb_status status = WB_OK;
     for (int64_t at = 0; at < bytes; at += PIECE) {
         const int64_t left = bytes - at;
         WB_TRY_MPI(
-            MPI_Send(mine + at, wb_int(left < PIECE ? left : PIECE), MPI_BYTE, 0, 0, comm->mpi));
+            MPI_Send(data + at, wb_int(left < PIECE ? left : PIECE), MPI_BYTE, to, 0, comm->mpi));
+    }
+done:
+    return status;
+}
+
+wb_status wb_hand_over(wb_comm *comm, int from, int to, void *data, int64_t bytes) {
+    comm->calls++;
+    if (comm->rank == from) {
+        return send(comm, to, data, bytes);
+    }
+    return comm->rank == to ? receive(comm, from, data, bytes) : WB_OK;
+}
+
+static wb_status receive_all(wb_comm *comm, char *all, const int64_t *sizes) {
+    wb_status status = WB_OK;
+    int64_t at = sizes[0];
+    for (int r = 1; r < comm->world; at += sizes[r], r++) {
+        WB_TRY(receive(comm, r, all + at, sizes[r]));
     }
 done:
     return status;
@@ -165,7 +180,7 @@ wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine
         *all = made;
         made = NULL;
     } else {
-        WB_TRY(send_all(comm, mine, bytes));
+        WB_TRY(send(comm, 0, mine, bytes));
     }
 done:
     free(made);

@@ -40,6 +40,9 @@ wb_status wb_reduce_marks(wb_comm *comm, uint8_t *marks, int64_t count);
 /* Collective. Rank 0's bytes reach every rank. Error: WB_ERR_MPI. */
 wb_status wb_broadcast(wb_comm *comm, void *data, int64_t bytes);
 
+/* Collective. The bytes of rank `from` reach rank `to`. Error: WB_ERR_MPI. */
+wb_status wb_hand_over(wb_comm *comm, int from, int to, void *data, int64_t bytes);
+
 /* Collective. Rank 0 gets the bytes of all ranks, in order of rank, in memory that it owns (free);
  * on other ranks *all is NULL. sizes [K] is filled on rank 0. A rank that brings 0 bytes may pass
  * NULL. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */

@@ -1,10 +1,13 @@
 /* Exchange and loss of a step. */
 #include "contrast.h"
 
+#include "audit.h"
 #include "exchange.h"
+#include "hash.h"
 #include "infonce.h"
 #include "known_passages.h"
 #include "matryoshka.h"
+#include "same_sum.h"
 #include "units.h"
 
 #include <string.h>
@@ -31,6 +34,8 @@ typedef struct contrast {
     float *q, *p;                        /* [window, d], [window group, d] */
     float *guide_q, *guide_p;            /* likewise of the guide's width */
     wb_infonce_block block;              /* what passes by now: these, or NULL if not fetched */
+    bool audited;
+    uint64_t seen; /* where audited: the sum of all that has passed by */
 } contrast;
 
 static int64_t guide_width(const wb_trainer *t) {
@@ -299,11 +304,43 @@ done:
     return status;
 }
 
+/* Adds what is there to the sum of what was seen. */
+static void see(contrast *c, const void *values, size_t bytes) {
+    if (values) {
+        const uint64_t sums[2] = {c->seen, wb_hash(values, bytes)};
+        c->seen = wb_hash(sums, sizeof(sums));
+    }
+}
+
+static void see_block(contrast *c) {
+    const wb_infonce_block *b = &c->block;
+    see(c, b->q, wb_float_bytes(b->n * c->loss.width));
+    see(c, b->p, wb_float_bytes(b->n * c->group * c->loss.width));
+    see(c, b->guide_q, wb_float_bytes(b->n * c->loss.guide_width));
+    see(c, b->guide_p, wb_float_bytes(b->n * c->group * c->loss.guide_width));
+}
+
+/* Collective. The same has passed by every rank. */
+static wb_status compare_seen(contrast *c) {
+    char what[128];
+    wb_timetable_enter(&c->t->time, WB_PHASE_COMPARE);
+    (void)snprintf(what, sizeof(what),
+                   "step %lld: the representations gathered are not those of the other ranks",
+                   (long long)c->t->done + 1);
+    return wb_same_sum(c->t->comm, c->seen, what);
+}
+
 static wb_status walk(contrast *c, wb_infonce_sides sides, wb_status (*pass)(contrast *)) {
     wb_status status = WB_OK;
     for (int64_t at = 0; at < c->B; at += c->window) {
         WB_TRY(fetch(c, at, c->B - at < c->window ? c->B - at : c->window, sides));
         WB_TRY_ALL(c->t->comm, pass(c));
+        if (c->audited) {
+            see_block(c);
+        }
+    }
+    if (c->audited) {
+        WB_TRY(compare_seen(c));
     }
 done:
     return status;
@@ -319,6 +356,9 @@ static wb_status contrast_once(contrast *c, double weight, double *total) {
     WB_TRY(walk(c, wb_infonce_first_walk(&c->loss), meet));
     WB_TRY_ALL(t->comm, settle(c));
     WB_TRY(wb_gather_rows(t->comm, c->batch.rows, NULL, c->firsts, sizeof(*c->batch.rows)));
+    if (c->audited) {
+        see(c, c->batch.rows, (size_t)c->B * sizeof(*c->batch.rows));
+    }
     WB_TRY(walk(c, wb_infonce_second_walk(&c->loss), answer));
     for (int64_t row = 0; row < c->B; row++) {
         *total += share * (double)c->batch.rows[row].loss;
@@ -374,7 +414,8 @@ wb_status wb_contrast(wb_contrast_report *report, wb_trainer *t, wb_slot *slots,
                   .B = B,
                   .group = t->shape.group,
                   .d = t->model.folder.spec.hidden,
-                  .loss = wb_loss_of(t)};
+                  .loss = wb_loss_of(t),
+                  .audited = wb_audit_is_due(t)};
     const size_t mark = wb_arena_mark(t->step_arena);
     *report = (wb_contrast_report){0};
     c.loss.batch = B;

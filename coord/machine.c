@@ -4,6 +4,7 @@
 #include "chunk_plan.h"
 #include "comm.h"
 #include "gemm.h"
+#include "hash.h"
 #include "io_library.h"
 #include "memory.h"
 #include "product.h"
@@ -158,6 +159,21 @@ static void print_kernels(FILE *out) {
     } else if (set) {
         (void)fprintf(out, "kernels     %s, as OPENBLAS_CORETYPE says\n", wb_gemm_kernels());
     }
+}
+
+uint64_t wb_machine_kind(void) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *const out = open_memstream(&text, &bytes);
+    if (out) {
+        print_line(out, "processor", "/proc/cpuinfo", "model name");
+        (void)fprintf(out, BUILT_FOR " %s %s %d", wb_gemm_kernels(), wb_product_library(WB_FP32),
+                      wb_threads());
+        (void)fclose(out);
+    }
+    const uint64_t kind = wb_hash(text ? text : "", text ? bytes : 0);
+    free(text);
+    return kind;
 }
 
 void wb_machine_print(FILE *out) {

@@ -4,6 +4,7 @@
 
 #include "status.h"
 
+#include <stdint.h>
 #include <stdio.h>
 
 /* Local. WB_ERR_USAGE where the processor lacks an instruction set that the program was built for.
@@ -22,6 +23,9 @@ char **wb_machine_first_environment(void);
 
 /* Local. Version, build and libraries, a line each. */
 void wb_machine_print_version(FILE *out);
+
+/* Local. A sum of what the bits of a product may depend on: processor, kernels, threads. */
+uint64_t wb_machine_kind(void);
 
 /* Local. Processor, memory and limits, a line each. */
 void wb_machine_print(FILE *out);

@@ -32,6 +32,8 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
           "ends")                                                                                  \
     COUNT(run_check_every, "run.check_every", 10, 0, INT32_MAX, FREE,                              \
           "steps after which ranks compare parameters and optimizer; 0: at checkpoints only")      \
+    COUNT(run_audit_every, "run.audit_every", 200, 0, INT32_MAX, FREE,                             \
+          "steps after which a rank computes a part of its neighbour's batch again; 0: never")     \
     TIME(run_watchdog, "run.watchdog", "60", FREE,                                                 \
          "a rank that is longer than this, or ten steps, in one phase is stuck; 0: not watched")   \
     TEXT(model_path, "model.path", "", FIXED,                                                      \

@@ -6,8 +6,8 @@
 #ifndef WB_SLOT_H
 #define WB_SLOT_H
 
-#include "batch.h"
-#include "encoder.h"
+#include "chunk_plan.h"
+#include "trainer.h"
 
 typedef struct wb_slot {
     int64_t number; /* in the batch */
@@ -23,5 +23,20 @@ typedef struct wb_slot {
 static inline int64_t wb_slot_row(int64_t B, int64_t slots, int64_t number) {
     return (int64_t)((__int128)B * number / slots);
 }
+
+/* Local. Rows and tokens of slot `slot->number` of step trainer->done + 1, and room for its
+ * representations and their gradients, in the step arena. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_slot_read(wb_slot *slot, const wb_trainer *trainer, const wb_batch_shape *shape,
+                       const wb_batch_rows *batch);
+
+/* Local. Fills the reps of one chunk; `tape` as of wb_encoder_forward. Error: WB_ERR_MEMORY. */
+wb_status wb_slot_encode(const wb_slot *slot, const wb_chunk_plan *chunks, int64_t chunk,
+                         wb_tape **tape, const wb_trainer *trainer);
+
+/* Local. Adds the gradients of a slot's parameters, from its dreps, to `grads`, which is compact
+ * (trainer->rows). Kept chunks straight away; the others are encoded again. `listener`, or NULL,
+ * hears the last chunk. Error: WB_ERR_MEMORY. */
+wb_status wb_slot_backward(const wb_slot *slot, const wb_chunk_plan *chunks, float *grads,
+                           wb_trainer *trainer, const wb_backward_listener *listener);
 
 #endif

@@ -1,7 +1,8 @@
 /* The step: gradient cache over ranks and chunks (Gao et al. 2021, arXiv 2101.06983).
  *
- * A step is five calls, each a paragraph below: read, encode, contrast, backward, update. What they
- * hand on stands in `step`; all of it lives in the step arena, tapes in the chunk arena.
+ * A step is five calls, each a paragraph below: read, encode, contrast, backward, update; between
+ * the last two some are audited. What they hand on stands in `step`; all of it lives in the step
+ * arena, tapes in the chunk arena.
  *
  * The batch is cut into slots (ordered_sum.h), runs of rows that depend on the batch alone; a rank
  * owns whole slots. Chunks, tiles of the loss and sums of gradients begin and end with slots, so
@@ -9,6 +10,7 @@
  */
 #include "step.h"
 
+#include "audit.h"
 #include "chunk_plan.h"
 #include "contrast.h"
 #include "exchange.h"
@@ -20,8 +22,7 @@
 
 typedef struct step {
     wb_trainer *t;
-    wb_pass pass;
-    int64_t group, d;
+    int64_t d;
     wb_batch_rows batch;
     wb_slot *slots; /* [slot_count], this rank's */
     int64_t slot_count;
@@ -31,6 +32,7 @@ typedef struct step {
     int64_t gradient_floats; /* of a compact gradient */
     int64_t added;           /* slots of this rank that have added, or have failed to */
     wb_status travel;        /* of gradients that left before all were there */
+    wb_audit audit;
 } step;
 
 /* First row of a slot of the batch. */
@@ -64,18 +66,12 @@ done:
 
 static wb_status read_slots(step *s) {
     wb_status status = WB_OK;
-    wb_trainer *t = s->t;
+    const wb_trainer *t = s->t;
     const int64_t first_slot =
         wb_slot_share(t->slot_total, wb_comm_rank(t->comm), wb_comm_world(t->comm));
     for (int64_t i = 0; i < s->slot_count; i++) {
-        wb_slot *own = &s->slots[i];
-        own->number = first_slot + i;
-        const int64_t first = slot_row(s, own->number), n = slot_row(s, own->number + 1) - first;
-        WB_TRY(wb_batch_read(&own->batch, t->data, &t->model, &t->shape, s->batch.rows + first,
-                             wb_draw_of(s->t, s->batch.epoch), s->batch.B, first, n,
-                             t->step_arena));
-        WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->reps));
-        WB_TRY(wb_arena_floats(t->step_arena, own->batch.packed.n * s->d, &own->dreps));
+        s->slots[i].number = first_slot + i;
+        WB_TRY(wb_slot_read(&s->slots[i], t, &t->shape, &s->batch));
     }
 done:
     return status;
@@ -108,6 +104,7 @@ static wb_status read_batch(step *s) {
     WB_TRY(take_tables(s));
     WB_TRY(read_slots(s));
     WB_TRY(plan_chunks(s));
+    wb_audit_draw(&s->audit, s->t, s->has_rows);
 done:
     return status;
 }
@@ -166,24 +163,14 @@ done:
 /* ---- Encode: every chunk once, tapes of the first ones kept
  * ------------------------------------------- */
 
-static wb_status encode_chunk(step *s, int64_t i, int64_t chunk, wb_tape **tape) {
-    wb_trainer *t = s->t;
-    const wb_slot *own = &s->slots[i];
-    const int64_t first = s->chunks[i].firsts[chunk];
-    const wb_packed part =
-        wb_packed_slice(&own->batch.packed, first, s->chunks[i].firsts[chunk + 1] - first);
-    return wb_encoder_forward(t->model.encoder, own->reps + first * s->d, tape, t->model.params,
-                              &part, own->batch.examples + first, &s->pass, t->chunk_arena);
-}
-
 static wb_status encode(step *s) {
     wb_status status = WB_OK;
     for (int64_t i = 0; i < s->slot_count; i++) {
         const wb_slot *own = &s->slots[i];
         for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
             wb_timetable_enter(&s->t->time, WB_PHASE_ENCODE);
-            WB_TRY(
-                encode_chunk(s, i, chunk, chunk < s->chunks[i].kept ? &own->tapes[chunk] : NULL));
+            WB_TRY(wb_slot_encode(own, &s->chunks[i], chunk,
+                                  chunk < s->chunks[i].kept ? &own->tapes[chunk] : NULL, s->t));
         }
     }
 done:
@@ -211,35 +198,6 @@ static void send_settled(void *context, int64_t from) {
     }
 }
 
-static wb_status backward_slot(step *s, int64_t i, float *grads,
-                               const wb_backward_listener *listener) {
-    wb_status status = WB_OK;
-    wb_trainer *t = s->t;
-    const wb_slot *own = &s->slots[i];
-    if (t->model.log_scale) {
-        const int64_t left_out = t->model.table.total - s->gradient_floats;
-        grads[t->model.log_scale - t->model.params - left_out] += (float)own->dlog_scale;
-    }
-    for (int64_t chunk = 0; chunk < s->chunks[i].chunks; chunk++) {
-        const size_t mark = wb_arena_mark(t->chunk_arena);
-        const bool is_last = chunk + 1 == s->chunks[i].chunks;
-        wb_tape *tape = NULL;
-        if (chunk < s->chunks[i].kept) {
-            tape = own->tapes[chunk];
-        } else {
-            wb_timetable_enter(&t->time, WB_PHASE_ENCODE_AGAIN);
-            WB_TRY(encode_chunk(s, i, chunk, &tape));
-        }
-        wb_timetable_enter(&t->time, WB_PHASE_BACKWARD);
-        WB_TRY(wb_encoder_backward(t->model.encoder, grads, &t->rows, t->model.params, tape,
-                                   own->dreps + s->chunks[i].firsts[chunk] * s->d,
-                                   is_last ? listener : NULL, t->chunk_arena));
-        wb_arena_release(t->chunk_arena, mark);
-    }
-done:
-    return status;
-}
-
 /* Where a slot's gradients are added: to an array of its own, or all to one where order does not
  * matter. */
 static float *gradients_of(const step *s, int64_t i) {
@@ -247,14 +205,20 @@ static float *gradients_of(const step *s, int64_t i) {
     return t->ordered ? wb_ordered_sum_slot(t->ordered, s->slots[i].number) : t->grads;
 }
 
+/* What is audited has not left yet: no gradients of that step travel early. */
 static wb_status backward_slots(step *s) {
     wb_status status = WB_OK;
     const wb_backward_listener sender = {.settled = send_settled, .context = s};
-    const int64_t travels = gradients_travel_early(s) ? last_slot(s) : -1;
+    const bool early = gradients_travel_early(s) && !s->audit.due;
+    const int64_t travels = early ? last_slot(s) : -1;
     while (s->added < s->slot_count) {
         const int64_t i = s->added++;
         if (slot_has_rows(s, i)) {
-            WB_TRY(backward_slot(s, i, gradients_of(s, i), i == travels ? &sender : NULL));
+            float *const grads = gradients_of(s, i);
+            wb_audit_note_reps(&s->audit, &s->slots[i], s->t);
+            WB_TRY(wb_slot_backward(&s->slots[i], &s->chunks[i], grads, s->t,
+                                    i == travels ? &sender : NULL));
+            wb_audit_note_grads(&s->audit, &s->slots[i], grads, s->gradient_floats);
         }
     }
     status = s->travel;
@@ -343,11 +307,7 @@ done:
 }
 
 static step begin(wb_trainer *t) {
-    return (step){
-        .t = t,
-        .group = t->shape.group,
-        .d = t->model.folder.spec.hidden,
-        .pass = {.active = true, .seed = (uint64_t)t->config->run_seed, .step = (uint32_t)t->done}};
+    return (step){.t = t, .d = t->model.folder.spec.hidden};
 }
 
 wb_status wb_step_plan(wb_trainer *t, wb_step_report *report) {
@@ -384,6 +344,8 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     report->loss = contrast.loss;
     report->filtered_rows = contrast.filtered_rows;
     WB_TRY(backward(&s));
+    wb_arena_release(t->chunk_arena, chunk_mark);
+    WB_TRY(wb_audit_run(&s.audit, t, &s.batch));
     WB_TRY(update(&s, report));
     t->done++;
 done:

@@ -1,6 +1,7 @@
 /* Opening a run: model, data, plan, memory. */
 #include "trainer.h"
 
+#include "audit.h"
 #include "chunk_plan.h"
 #include "contrast.h"
 #include "exchange.h"
@@ -9,12 +10,11 @@
 #include "hash.h"
 #include "log.h"
 #include "memory.h"
+#include "same_sum.h"
 #include "units.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) {
     enum { USUAL = 7 }; /* Tevatron's group of 8 */
@@ -150,6 +150,11 @@ int64_t wb_draw_of(const wb_trainer *t, int64_t epoch) {
     return strcmp(t->config->data_draw, "fixed") == 0 ? 0 : epoch;
 }
 
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* The loss is done with its part when an audit takes its own. */
 static size_t step_bytes(const wb_trainer *t) {
     const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);
@@ -161,8 +166,9 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
     const size_t touched = (size_t)t->model.folder.spec.vocabulary;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
+    const size_t audit = t->audits ? wb_audit_bytes(t, adds_in_order(t)) : 0;
     return wb_batch_bytes(&t->shape, n) + mine + guided + touched + slack +
-           wb_contrast_bytes(t, n, own_slots);
+           larger(wb_contrast_bytes(t, n, own_slots), audit);
 }
 
 static wb_status reserve(wb_trainer *t) {
@@ -217,6 +223,7 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     WB_TRY_ALL(comm, open_data(t));
     WB_TRY(plan_batches(t));
     WB_TRY(wb_guide_open(t));
+    WB_TRY(wb_audit_open(t));
     WB_TRY_ALL(comm, reserve(t));
     note_program(t);
 done:
@@ -306,51 +313,12 @@ static uint64_t sum_of_state(const wb_trainer *t) {
     return wb_hash(sums, sizeof(sums));
 }
 
-/* How many of `sums` are like number i. */
-static int64_t count_like(const uint64_t *sums, int world, int i) {
-    int64_t like = 0;
-    for (int r = 0; r < world; r++) {
-        like += sums[r] == sums[i] ? 1 : 0;
-    }
-    return like;
-}
-
-/* Those that differ from the largest group speak; where no group is largest, all do. */
-static wb_status compare_with_most(const wb_trainer *t, const uint64_t *sums) {
-    const int world = wb_comm_world(t->comm), rank = wb_comm_rank(t->comm);
-    const int64_t mine = count_like(sums, world, rank);
-    bool most = true;
-    for (int r = 0; r < world; r++) {
-        most = most && (sums[r] == sums[rank] || count_like(sums, world, r) < mine);
-    }
-    if (most) {
-        return WB_OK;
-    }
-    char host[64] = "unknown";
-    (void)gethostname(host, sizeof(host) - 1);
-    return WB_ERROR(WB_ERR_DIVERGED,
-                    "host %s: after step %lld parameters or optimizer state are not those of the "
-                    "other ranks; memory or network is to be doubted; the same command continues "
-                    "from the last checkpoint, which all ranks agreed on",
-                    host, (long long)t->done);
-}
-
 wb_status wb_trainer_check_same(const wb_trainer *t) {
-    wb_status status = WB_OK;
-    const int world = wb_comm_world(t->comm);
-    int64_t *firsts = malloc(((size_t)world + 1) * sizeof(*firsts));
-    uint64_t *sums = malloc((size_t)world * sizeof(*sums));
-    WB_TRY_ALL(t->comm, firsts && sums ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for sums"));
-    for (int r = 0; r <= world; r++) {
-        firsts[r] = r;
-    }
-    const uint64_t mine = sum_of_state(t);
-    WB_TRY(wb_gather_rows(t->comm, sums, &mine, firsts, sizeof(mine)));
-    WB_TRY_ALL(t->comm, compare_with_most(t, sums));
-done:
-    free(firsts);
-    free(sums);
-    return status;
+    char what[128];
+    (void)snprintf(what, sizeof(what),
+                   "after step %lld parameters or optimizer state are not those of the other ranks",
+                   (long long)t->done);
+    return wb_same_sum(t->comm, sum_of_state(t), what);
 }
 
 wb_status wb_trainer_log_plan(wb_trainer *t) {

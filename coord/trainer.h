@@ -39,6 +39,7 @@ typedef struct wb_trainer {
     float *state[WB_OPTIMIZER_SLOTS]; /* [total] each */
     int64_t slot_total;               /* slots of the batch, a power of two */
     wb_ordered_sum *ordered;          /* owned; NULL where reduce.mode is fast */
+    bool audits;                      /* as of run.audit_every */
     int64_t done;                     /* optimizer steps done */
     size_t program; /* bytes resident when all was open, beside the arrays above */
 } wb_trainer;

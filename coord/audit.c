@@ -1,0 +1,186 @@
+/* Computing a neighbour's slot again. */
+#include "audit.h"
+
+#include "exchange.h"
+#include "hash.h"
+#include "log.h"
+#include "machine.h"
+#include "rng.h"
+#include "units.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* What the owner has made of the slot. */
+typedef struct claim {
+    uint64_t reps, grads; /* sums */
+    double dlog_scale;
+} claim;
+
+/* ---- Which steps, which slot
+ * ------------------------------------------------------------------------- */
+
+wb_status wb_audit_open(wb_trainer *t) {
+    wb_status status = WB_OK;
+    const int kind = (int)(wb_machine_kind() & 0x3fffffff);
+    int most = kind, least = -kind;
+    t->audits = false;
+    if (t->config->run_audit_every == 0 || wb_comm_world(t->comm) == 1) {
+        goto done;
+    }
+    WB_TRY(wb_agree_most(t->comm, WB_OK, &most));
+    WB_TRY(wb_agree_most(t->comm, WB_OK, &least));
+    t->audits = most == -least;
+    if (!t->audits) {
+        wb_log(WB_LOG_RUN, "NOTE: ranks have unlike processors or numbers of threads, which make "
+                           "unlike bits: no steps are audited (run.audit_every)");
+    }
+done:
+    return status;
+}
+
+bool wb_audit_is_due(const wb_trainer *t) {
+    return t->audits && (t->done + 1) % t->config->run_audit_every == 0;
+}
+
+/* The rank that owns a slot. */
+static int owner_of(const wb_trainer *t, int64_t number) {
+    const int world = wb_comm_world(t->comm);
+    int rank = 0;
+    while (wb_slot_share(t->slot_total, rank + 1, world) <= number) {
+        rank++;
+    }
+    return rank;
+}
+
+/* The n-th slot that has rows, from `first` on. */
+static int64_t with_rows(const bool *has_rows, int64_t first, int64_t n) {
+    int64_t number = first;
+    while (!has_rows[number] || n-- > 0) {
+        number++;
+    }
+    return number;
+}
+
+void wb_audit_draw(wb_audit *a, const wb_trainer *t, const bool *has_rows) {
+    const int world = wb_comm_world(t->comm);
+    int64_t count = 0;
+    *a = (wb_audit){.due = wb_audit_is_due(t), .number = -1};
+    if (!a->due) {
+        return;
+    }
+    for (int64_t i = 0; i < t->slot_total; i++) {
+        count += has_rows[i] ? 1 : 0;
+    }
+    const wb_rng_key key = {.seed = (uint64_t)t->config->run_seed,
+                            .step = (uint32_t)t->done,
+                            .site = wb_rng_site(WB_RNG_AUDIT, 0)};
+    const int64_t drawn = (int64_t)wb_rng_below((uint64_t)count, key, 0);
+    a->number = with_rows(has_rows, 0, drawn);
+    a->owner = owner_of(t, a->number);
+    a->again = (a->owner + 1) % world;
+    if (!t->ordered) {
+        a->number = with_rows(has_rows, wb_slot_share(t->slot_total, a->owner, world), 0);
+    }
+}
+
+static size_t bytes_of_reps(const wb_slot *slot, const wb_trainer *t) {
+    return wb_float_bytes(slot->batch.packed.n * t->model.folder.spec.hidden);
+}
+
+void wb_audit_note_reps(wb_audit *a, const wb_slot *slot, const wb_trainer *t) {
+    if (a->due && slot->number == a->number) {
+        a->own = slot;
+        a->reps = wb_hash(slot->reps, bytes_of_reps(slot, t));
+    }
+}
+
+void wb_audit_note_grads(wb_audit *a, const wb_slot *slot, const float *grads, int64_t count) {
+    if (slot == a->own) {
+        a->grads = wb_hash(grads, wb_float_bytes(count));
+    }
+}
+
+/* ---- Once more
+ * --------------------------------------------------------------------------------------- */
+
+size_t wb_audit_bytes(const wb_trainer *t, bool ordered) {
+    const int64_t n = t->config->batch_size / t->slot_total + 1,
+                  sequences = n * (1 + t->shape.group);
+    const size_t slack = 4096; /* rounding */
+    return wb_batch_bytes(&t->shape, n) +
+           2 * wb_float_bytes(sequences * t->model.folder.spec.hidden) +
+           (size_t)(sequences + 1) * sizeof(int64_t) + slack +
+           (ordered ? 0 : wb_float_bytes(t->model.table.total));
+}
+
+/* From the texts themselves, not from tokens that were kept. */
+static wb_status read_again(wb_slot *slot, wb_chunk_plan *chunks, wb_trainer *t,
+                            const wb_batch_rows *batch) {
+    wb_status status = WB_OK;
+    wb_batch_shape shape = t->shape;
+    shape.cache = NULL;
+    shape.positives = 0;
+    WB_TRY(wb_slot_read(slot, t, &shape, batch));
+    WB_TRY(wb_chunk_plan_cut(chunks, &slot->batch.packed, t->config->memory_chunk_tokens,
+                             t->step_arena));
+done:
+    return status;
+}
+
+static wb_status disagree(const wb_audit *a, const wb_trainer *t, const char *what) {
+    char host[64] = "unknown";
+    (void)gethostname(host, sizeof(host) - 1);
+    return WB_ERROR(WB_ERR_DIVERGED,
+                    "step %lld: rank %d has other %s of slot %lld of the batch than rank %d, which "
+                    "computed them again on host %s; a processor or memory of one of the two is to "
+                    "be doubted: test their nodes, or run on others; the same command continues "
+                    "from the last checkpoint (run.audit_every=0: without this look)",
+                    (long long)t->done + 1, a->owner, what, (long long)a->number, a->again, host);
+}
+
+/* The slot keeps nothing: its backward pass encodes it first. */
+static wb_status compute_again(const wb_audit *a, wb_slot *slot, const wb_chunk_plan *chunks,
+                               const claim *theirs, wb_trainer *t) {
+    wb_status status = WB_OK;
+    const int64_t total = wb_table_rows_elements(&t->rows, t->model.table.total);
+    float *grads = t->grads;
+    if (!t->ordered) {
+        WB_TRY(wb_arena_floats(t->step_arena, total, &grads));
+    }
+    memset(grads, 0, wb_float_bytes(total));
+    slot->dlog_scale = theirs->dlog_scale;
+    WB_TRY(wb_slot_backward(slot, chunks, grads, t, NULL));
+    wb_timetable_enter(&t->time, WB_PHASE_COMPARE);
+    if (wb_hash(slot->reps, bytes_of_reps(slot, t)) != theirs->reps) {
+        status = disagree(a, t, "representations");
+    } else if (wb_hash(grads, wb_float_bytes(total)) != theirs->grads) {
+        status = disagree(a, t, "gradients");
+    }
+done:
+    return status;
+}
+
+wb_status wb_audit_run(const wb_audit *a, wb_trainer *t, const wb_batch_rows *batch) {
+    wb_status status = WB_OK;
+    const size_t mark = wb_arena_mark(t->step_arena);
+    const bool computes = wb_comm_rank(t->comm) == a->again;
+    wb_slot slot = {.number = a->number};
+    wb_chunk_plan chunks = {0};
+    claim theirs = {0};
+    if (!a->due) {
+        return WB_OK;
+    }
+    wb_timetable_enter(&t->time, WB_PHASE_COMPARE);
+    if (a->own) {
+        slot = *a->own;
+        theirs = (claim){.reps = a->reps, .grads = a->grads, .dlog_scale = slot.dlog_scale};
+    }
+    WB_TRY_ALL(t->comm, computes ? read_again(&slot, &chunks, t, batch) : WB_OK);
+    WB_TRY(wb_hand_over(t->comm, a->owner, a->again, &theirs, sizeof(theirs)));
+    WB_TRY(wb_hand_over(t->comm, a->owner, a->again, slot.dreps, (int64_t)bytes_of_reps(&slot, t)));
+    WB_TRY_ALL(t->comm, computes ? compute_again(a, &slot, &chunks, &theirs, t) : WB_OK);
+done:
+    wb_arena_release(t->step_arena, mark);
+    return status;
+}
