@@ -20,7 +20,7 @@
     X(ERR_INPUT, 3, "an input file was rejected")                                                  \
     X(ERR_CHECKPOINT, 4, "checkpoints were rejected and none is left")                             \
     X(ERR_NUMERIC, 5, "a value is not finite")                                                     \
-    X(ERR_DIVERGED, 6, "ranks hold different parameters")                                          \
+    X(ERR_DIVERGED, 6, "ranks differ in parameters or results")                                    \
     X(ERR_DISK, 7, "writing failed: disk full, quota or I/O error")                                \
     X(ERR_MEMORY, 8, "out of memory")                                                              \
     X(ERR_IN_USE, 9, "another job uses the run folder")                                            \
