@@ -6,7 +6,6 @@
 #include "files.h"
 #include "hash.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -116,8 +115,13 @@ static wb_status list_generations(generations *all, const char *run_folder) {
                  strerror(errno));
         return WB_OK;
     }
-    for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
-        const int64_t step = wb_manifest_step_of(entry->d_name);
+    for (;;) {
+        const char *name;
+        WB_TRY(wb_folder_next(folder, all->folder, &name));
+        if (!name) {
+            break;
+        }
+        const int64_t step = wb_manifest_step_of(name);
         if (step >= 0) {
             WB_TRY(add_step(all, step));
         }
@@ -294,12 +298,17 @@ static wb_status remove_leftovers(const char *checkpoints) {
     if (!folder) {
         return WB_OK;
     }
-    for (const struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
-        const size_t length = strlen(entry->d_name);
-        if (strncmp(entry->d_name, "step-", 5) == 0 && length > 4 &&
-            strcmp(entry->d_name + length - 4, ".tmp") == 0) {
+    for (;;) {
+        const char *name;
+        WB_TRY(wb_folder_next(folder, checkpoints, &name));
+        if (!name) {
+            break;
+        }
+        const size_t length = strlen(name);
+        if (strncmp(name, "step-", 5) == 0 && length > 4 &&
+            strcmp(name + length - 4, ".tmp") == 0) {
             char path[WB_PATH];
-            WB_TRY(wb_path_join(path, checkpoints, "%s", entry->d_name));
+            WB_TRY(wb_path_join(path, checkpoints, "%s", name));
             WB_TRY(wb_folder_remove(path));
         }
     }
@@ -373,8 +382,11 @@ static wb_status keep_independent(survey *s, int64_t from) {
         from++;
     }
 done:
-    wb_error_clear();
-    return status == WB_ERR_CHECKPOINT ? WB_OK : status;
+    if (status == WB_ERR_CHECKPOINT) { /* there is none */
+        wb_error_clear();
+        status = WB_OK;
+    }
+    return status;
 }
 
 /* Kept: the newest good one, `keep` in all from there on and at least one more good one, one that
@@ -396,9 +408,14 @@ static wb_status choose_kept(survey *s, int64_t keep) {
     for (int64_t i = 0; i < s->all.count; i++) {
         char path[WB_PATH];
         WB_TRY(generation_path(path, &s->all, i));
-        if (s->kept[i] && !s->good[i] && wb_manifest_read(&s->manifests[i], path) != WB_OK) {
-            wb_manifest_clear(&s->manifests[i]); /* leans on nothing that can be known */
-            wb_error_clear();
+        if (s->kept[i] && !s->good[i]) {
+            status = wb_manifest_read(&s->manifests[i], path);
+            WB_CHECK(status != WB_ERR_MEMORY, status, "%s: cannot tell what it leans on", path);
+            if (status != WB_OK) { /* it leans on nothing that can be known */
+                wb_manifest_clear(&s->manifests[i]);
+                wb_error_clear();
+                status = WB_OK;
+            }
         }
     }
     for (int64_t i = s->all.count - 1; i >= 0; i--) {

@@ -95,7 +95,8 @@ static void place_parts(placement *p, const wb_checkpoint_writer *w, const wb_ch
     }
 }
 
-/* Its own file, of which bytes and sum are not known yet, and those of the parts that stay. */
+/* Its own file, of which bytes and sum are not known yet, and those of the parts that stay. A file
+ * of this very step is one that is replaced. */
 static void list_files(placement *p, const placement *last, int64_t step, int64_t parts) {
     p->files[0] = (wb_manifest_file){.step = step};
     p->file_count = 1;
@@ -104,7 +105,7 @@ static void list_files(placement *p, const placement *last, int64_t step, int64_
         for (int64_t part = 0; part < parts; part++) {
             needed = needed || p->holders[part] == last->files[i].step;
         }
-        if (needed) {
+        if (needed && last->files[i].step != step) {
             p->files[p->file_count++] = last->files[i];
         }
     }

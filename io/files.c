@@ -209,6 +209,15 @@ wb_status wb_folder_make(const char *path) {
     }
 }
 
+wb_status wb_folder_next(DIR *folder, const char *path, const char **name) {
+    errno = 0;
+    const struct dirent *const entry = readdir(folder);
+    *name = entry ? entry->d_name : NULL;
+    return entry || errno == 0
+               ? WB_OK
+               : WB_ERROR(WB_ERR_DISK, "%s: cannot list it: %s", path, strerror(errno));
+}
+
 wb_status wb_folder_sync(const char *path) {
     const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const bool synced = folder >= 0 && fsync(folder) == 0;

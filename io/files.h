@@ -4,6 +4,7 @@
 
 #include "status.h"
 
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -53,6 +54,11 @@ wb_status wb_file_copy(const char *from, const char *to);
 /* Local. Makes a folder and its parents (mode 0700); one that exists is fine. Error: WB_ERR_DISK.
  */
 wb_status wb_folder_make(const char *path);
+
+/* Local. *name is the next entry of an open folder, NULL behind the last one: unlike readdir, a
+ * folder that cannot be read is not taken for a shorter one. Borrowed until the next call.
+ * Error: WB_ERR_DISK. */
+wb_status wb_folder_next(DIR *folder, const char *path, const char **name);
 
 /* Local. Flushes a folder's entries to disk. Error: WB_ERR_DISK. */
 wb_status wb_folder_sync(const char *path);

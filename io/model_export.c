@@ -265,17 +265,25 @@ done:
     return status;
 }
 
-static bool is_empty_folder(const char *path) {
+/* One that does not exist is empty; what is no folder is not. */
+static wb_status look_if_empty(bool *empty, const char *path) {
+    wb_status status = WB_OK;
+    const char *name = NULL;
     DIR *folder = opendir(path);
-    if (!folder) {
-        return errno == ENOENT;
+    *empty = !folder && errno == ENOENT;
+    WB_CHECK(folder || *empty || errno == ENOTDIR, WB_ERR_DISK, "%s: cannot list it: %s", path,
+             strerror(errno));
+    if (folder) {
+        do {
+            WB_TRY(wb_folder_next(folder, path, &name));
+            *empty = !name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+        } while (name && *empty);
     }
-    bool empty = true;
-    for (const struct dirent *entry = readdir(folder); entry && empty; entry = readdir(folder)) {
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+done:
+    if (folder) {
+        (void)closedir(folder);
     }
-    (void)closedir(folder);
-    return empty;
+    return status;
 }
 
 /* Only what an earlier export wrote may be replaced: never a folder that someone else filled. */
@@ -283,7 +291,9 @@ static wb_status check_place(const char *out) {
     wb_status status = WB_OK;
     char path[WB_PATH];
     json_t *config = NULL;
-    if (is_empty_folder(out)) {
+    bool empty = false;
+    WB_TRY(look_if_empty(&empty, out));
+    if (empty) {
         return WB_OK;
     }
     WB_TRY(wb_path_join(path, out, "config_sentence_transformers.json"));

@@ -254,6 +254,7 @@ wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_
     static const char *const folders[] = {"checkpoints", "eval", "plots", "export"};
     wb_status status = WB_OK;
     char inside[WB_PATH];
+    bool taken = false;
     wb_run_folder *run = calloc(1, sizeof(*run));
     WB_CHECK(run, WB_ERR_MEMORY, "%s: no memory to open it", path);
     run->lock = -1;
@@ -263,6 +264,7 @@ wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_
     WB_TRY(wb_folder_make(path));
     WB_TRY(wb_path_join(run->lock_path, path, "run.lock"));
     WB_TRY(take_lock(run, owner, notice, notice_bytes));
+    taken = true;
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         WB_TRY(wb_path_join(inside, path, "%s", folders[i]));
         WB_TRY(wb_folder_make(inside));
@@ -270,6 +272,10 @@ wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_
     *result = run;
     return WB_OK;
 done:
+    if (taken) {
+        wb_run_folder_close(run); /* gives it back */
+        return status;
+    }
     if (run && run->lock >= 0) {
         (void)close(run->lock);
     }
