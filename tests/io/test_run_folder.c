@@ -228,6 +228,41 @@ static void owner_notices_that_it_was_replaced(void **state) {
     wb_error_clear();
 }
 
+/* A holder of whom something is not known might be alive. */
+static void lock_that_lacks_a_member_is_respected(void **state) {
+    (void)state;
+    static const char *const members[] = {"\"job\":\"1\"", "\"restart\":0", "\"host\":\"h\"",
+                                          "\"pid\":7",     "\"started\":1", "\"beat\":2",
+                                          "\"inode\":3"};
+    enum { MEMBERS = sizeof(members) / sizeof(members[0]) };
+    wb_run_folder *run = NULL;
+    char lock[WB_PATH], who[512];
+    assert_ok(wb_folder_make(path));
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    for (int missing = 0; missing <= MEMBERS; missing++) {
+        char text[512] = "{";
+        for (int i = 0; i < MEMBERS; i++) {
+            if (i != missing) {
+                const size_t used = strlen(text);
+                (void)snprintf(text + used, sizeof(text) - used, "%s%s", used > 1 ? "," : "",
+                               members[i]);
+            }
+        }
+        put_text(lock, strcat(text, "}"));
+        wb_error_clear();
+        const wb_status status = wb_run_folder_holder(path, who, sizeof(who));
+        if (missing == MEMBERS) { /* whole: a copy of another folder's, so it makes way */
+            assert_int_equal(status, WB_OK);
+            assert_non_null(strstr(who, "job 1, host h, pid 7"));
+            assert_ok(open_run(&run, &nobody));
+            wb_run_folder_close(run);
+        } else {
+            assert_int_equal(status, WB_ERR_IN_USE);
+            assert_refused(open_run(&run, &nobody), WB_ERR_IN_USE, "is missing");
+        }
+    }
+}
+
 static void unreadable_lock_is_respected(void **state) {
     (void)state;
     wb_run_folder *run = NULL;
@@ -321,6 +356,7 @@ int main(void) {
         cmocka_unit_test_setup(an_earlier_life_that_still_runs_loses_the_folder, fresh_folder),
         cmocka_unit_test_setup(copied_folder_is_free, fresh_folder),
         cmocka_unit_test_setup(owner_notices_that_it_was_replaced, fresh_folder),
+        cmocka_unit_test_setup(lock_that_lacks_a_member_is_respected, fresh_folder),
         cmocka_unit_test_setup(unreadable_lock_is_respected, fresh_folder),
         cmocka_unit_test_setup(one_of_many_starters_wins, fresh_folder),
         cmocka_unit_test_setup(state_follows_the_run, fresh_folder),
