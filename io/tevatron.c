@@ -1,4 +1,5 @@
-/* Lines are checked once and parsed again whenever they are read. */
+/* Lines are checked once and parsed again whenever they are read: where passages stand in the line
+ * itself, without a tree if it is plain (plain_json.h). */
 #include "tevatron.h"
 
 #include "hash.h"
@@ -14,6 +15,10 @@
 
 typedef enum side { POSITIVES, NEGATIVES } side;
 
+/* Members of a line that hold its passages, by side: with their texts, or as ids of the corpus. */
+static const char *const text_keys[] = {"positive_passages", "negative_passages"};
+static const char *const id_keys[] = {"positive_document_ids", "negative_document_ids"};
+
 /* A line's passages: objects with their texts, or ids of the corpus. */
 typedef struct passages {
     const json_t *arrays[2]; /* by side; NULL where there are none */
@@ -23,13 +28,9 @@ typedef struct passages {
 /* ---- What a line says ---- */
 
 static wb_status find_passages(const json_t *line, const char *where, passages *found) {
-    static const char *const keys[2][2] = {
-        {"positive_passages", "negative_passages"},
-        {"positive_document_ids", "negative_document_ids"},
-    };
-    found->are_ids = !json_object_get(line, keys[0][POSITIVES]);
+    found->are_ids = !json_object_get(line, text_keys[POSITIVES]);
     for (int i = 0; i < 2; i++) {
-        const char *key = keys[found->are_ids ? 1 : 0][i];
+        const char *key = (found->are_ids ? id_keys : text_keys)[i];
         found->arrays[i] = json_object_get(line, key);
         if (json_is_null(found->arrays[i])) {
             found->arrays[i] = NULL;
@@ -56,12 +57,64 @@ static wb_status read_passage(const wb_tevatron *set, const passages *from, side
     if (!from->are_ids) {
         return wb_text_record(text, passage, where);
     }
-    WB_TRY(wb_text_record_id(passage,
-                             which == POSITIVES ? "positive_document_ids" : "negative_document_ids",
-                             where, number, &id));
+    WB_TRY(wb_text_record_id(passage, id_keys[which], where, number, &id));
     WB_TRY(wb_text_file_fetch(set->corpus, id, &row, text));
     WB_CHECK(row >= 0, WB_ERR_INPUT, "%s: the document \"%.100s\" is not in %s", where, id,
              wb_text_file_path(set->corpus));
+done:
+    return status;
+}
+
+/* ---- What a plain line says. `fits` is false where that is left to the tree. ---- */
+
+typedef struct plain_line {
+    wb_plain_object object;
+    wb_plain_value arrays[2]; /* by side */
+} plain_line;
+
+static bool open_plain(plain_line *line, const char *text, size_t bytes) {
+    if (!wb_plain_read(&line->object, text, bytes)) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        const wb_plain_value *array = wb_plain_member(&line->object, text_keys[i]);
+        const bool is_left_out = i == NEGATIVES && (!array || array->kind == WB_PLAIN_NULL);
+        if (!is_left_out && (!array || array->kind != WB_PLAIN_ARRAY)) {
+            return false;
+        }
+        line->arrays[i] = is_left_out ? (wb_plain_value){.text = "[]", .bytes = 2} : *array;
+    }
+    return true;
+}
+
+static int64_t count_plain(wb_plain_value array) {
+    wb_plain_value element;
+    int64_t count = 0;
+    while (wb_plain_element(&array, &element)) {
+        count++;
+    }
+    return count;
+}
+
+static wb_status read_element(const wb_plain_value *element, wb_text *text, bool *fits) {
+    wb_plain_object object;
+    *fits =
+        element->kind == WB_PLAIN_OBJECT && wb_plain_read(&object, element->text, element->bytes);
+    return *fits ? wb_text_record_plain(text, &object, fits) : WB_OK;
+}
+
+/* texts[i] becomes element wanted[i] of the array. */
+static wb_status read_elements(wb_plain_value array, const int64_t *wanted, int64_t count,
+                               wb_text *texts, bool *fits) {
+    wb_status status = WB_OK;
+    wb_plain_value element;
+    for (int64_t at = 0; *fits && wb_plain_element(&array, &element); at++) {
+        for (int64_t i = 0; *fits && i < count; i++) {
+            if (wanted[i] == at) {
+                WB_TRY(read_element(&element, &texts[i], fits));
+            }
+        }
+    }
 done:
     return status;
 }
@@ -115,7 +168,29 @@ done:
     return status;
 }
 
-static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scratch) {
+/* Counts passages, by side, and reads each. */
+static wb_status check_plain(const wb_lines *lines, wb_text *scratch, int64_t counts[2],
+                             bool *fits) {
+    wb_status status = WB_OK;
+    plain_line line;
+    wb_plain_value element;
+    *fits = open_plain(&line, lines->text, lines->bytes);
+    if (*fits) {
+        WB_TRY(wb_text_record_plain(scratch, &line.object, fits));
+    }
+    for (int which = POSITIVES; *fits && which <= NEGATIVES; which++) {
+        counts[which] = 0;
+        while (*fits && wb_plain_element(&line.arrays[which], &element)) {
+            WB_TRY(read_element(&element, scratch, fits));
+            counts[which]++;
+        }
+    }
+done:
+    return status;
+}
+
+static wb_status check_tree(wb_tevatron *set, const wb_lines *lines, wb_text *scratch,
+                            int64_t counts[2]) {
     wb_status status = WB_OK;
     json_t *line = NULL;
     passages from;
@@ -125,16 +200,30 @@ static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scra
     WB_TRY(wb_text_record(scratch, line, where));
     WB_TRY(find_passages(line, where, &from));
     WB_TRY(check_passages(set, &from, where, scratch));
-    if (json_array_size(from.arrays[POSITIVES]) == 0) {
+    counts[POSITIVES] = (int64_t)json_array_size(from.arrays[POSITIVES]);
+    counts[NEGATIVES] = (int64_t)json_array_size(from.arrays[NEGATIVES]);
+done:
+    json_decref(line);
+    return status;
+}
+
+static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scratch) {
+    wb_status status = WB_OK;
+    int64_t counts[2];
+    bool is_plain;
+    WB_TRY(check_plain(lines, scratch, counts, &is_plain));
+    if (!is_plain) {
+        WB_TRY(check_tree(set, lines, scratch, counts));
+    }
+    const int64_t positives = counts[POSITIVES], negatives = counts[NEGATIVES];
+    if (positives == 0) {
         set->dropped++;
         goto done;
     }
     if (set->rows == set->capacity) {
         WB_TRY(grow(set));
     }
-    const int64_t negatives = (int64_t)json_array_size(from.arrays[NEGATIVES]);
     set->negatives = set->rows == 0 || negatives < set->negatives ? negatives : set->negatives;
-    const int64_t positives = (int64_t)json_array_size(from.arrays[POSITIVES]);
     set->positives = positives > set->positives ? positives : set->positives;
     set->most_negatives = negatives > set->most_negatives ? negatives : set->most_negatives;
     set->counts[2 * set->rows + POSITIVES] = positives;
@@ -142,7 +231,6 @@ static wb_status add_line(wb_tevatron *set, const wb_lines *lines, wb_text *scra
     set->begins[set->rows] = lines->offset;
     set->ends[set->rows++] = lines->position;
 done:
-    json_decref(line);
     return status;
 }
 
@@ -236,19 +324,14 @@ done:
     return status;
 }
 
-static wb_status read_negatives(const wb_tevatron *set, const passages *from, int64_t row,
-                                int64_t draw, int64_t negatives, const char *where,
-                                wb_text *texts) {
+/* texts[i] becomes negative chosen[i]. */
+static wb_status read_negatives(const wb_tevatron *set, const passages *from, const int64_t *chosen,
+                                int64_t negatives, const char *where, wb_text *texts) {
     wb_status status = WB_OK;
-    int64_t *chosen = calloc((size_t)negatives + 1, sizeof(*chosen));
-    WB_CHECK(chosen, WB_ERR_MEMORY, "%s: no memory for %lld negatives", where,
-             (long long)negatives);
-    WB_TRY(choose_negatives(set, row, draw, negatives, chosen));
     for (int64_t i = 0; i < negatives; i++) {
         WB_TRY(read_passage(set, from, NEGATIVES, (size_t)chosen[i], where, &texts[i]));
     }
 done:
-    free(chosen);
     return status;
 }
 
@@ -271,17 +354,27 @@ done:
     return status;
 }
 
-/* Parses a row's line again; it must still have as many passages. */
-static wb_status parse_row(const wb_tevatron *set, int64_t row, wb_text *text, char where[WB_WHERE],
-                           json_t **line, passages *from) {
+/* Reads a row's line again, to text->line; it must still have as many passages. */
+static wb_status fetch_line(const wb_tevatron *set, int64_t row, wb_text *text, plain_line *line,
+                            size_t *bytes, bool *fits) {
     wb_status status = WB_OK;
-    size_t bytes;
+    const int64_t *counts = set->counts + 2 * row;
     WB_TRY(
-        wb_text_record_fetch(text, set->file, set->path, set->begins[row], set->ends[row], &bytes));
+        wb_text_record_fetch(text, set->file, set->path, set->begins[row], set->ends[row], bytes));
+    *fits = open_plain(line, text->line, *bytes) &&
+            count_plain(line->arrays[POSITIVES]) == counts[POSITIVES] &&
+            count_plain(line->arrays[NEGATIVES]) == counts[NEGATIVES];
+done:
+    return status;
+}
+
+static wb_status parse_line(const wb_tevatron *set, int64_t row, const wb_text *text, size_t bytes,
+                            char where[WB_WHERE], json_t **line, passages *from) {
+    wb_status status = WB_OK;
+    const int64_t *counts = set->counts + 2 * row;
     (void)snprintf(where, WB_WHERE, "%s at byte %lld", set->path, (long long)set->begins[row]);
     WB_TRY(wb_json_parse_line(line, text->line, bytes, where, 1));
     WB_TRY(find_passages(*line, where, from));
-    const int64_t *counts = set->counts + 2 * row;
     WB_CHECK((int64_t)json_array_size(from->arrays[POSITIVES]) == counts[POSITIVES] &&
                  (int64_t)json_array_size(from->arrays[NEGATIVES]) == counts[NEGATIVES] &&
                  (!from->are_ids || set->corpus),
@@ -290,37 +383,77 @@ done:
     return status;
 }
 
+/* chosen: a positive, then negatives. */
+static wb_status read_chosen(const wb_tevatron *set, int64_t row, const int64_t *chosen,
+                             int64_t negatives, wb_text *texts) {
+    wb_status status = WB_OK;
+    json_t *tree = NULL;
+    plain_line line;
+    passages from;
+    size_t bytes;
+    bool fits;
+    char where[WB_WHERE];
+    WB_TRY(fetch_line(set, row, &texts[0], &line, &bytes, &fits));
+    if (fits) {
+        WB_TRY(wb_text_record_plain(&texts[0], &line.object, &fits));
+        WB_TRY(read_elements(line.arrays[POSITIVES], chosen, 1, &texts[1], &fits));
+        WB_TRY(read_elements(line.arrays[NEGATIVES], chosen + 1, negatives, &texts[2], &fits));
+    }
+    if (!fits) {
+        WB_TRY(parse_line(set, row, &texts[0], bytes, where, &tree, &from));
+        WB_TRY(wb_text_record(&texts[0], tree, where));
+        WB_TRY(read_passage(set, &from, POSITIVES, (size_t)chosen[0], where, &texts[1]));
+        WB_TRY(read_negatives(set, &from, chosen + 1, negatives, where, &texts[2]));
+    }
+done:
+    json_decref(tree);
+    return status;
+}
+
 wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts) {
     wb_status status = WB_OK;
-    json_t *line = NULL;
-    passages from;
-    char where[WB_WHERE];
-    WB_TRY(parse_row(set, row, &texts[0], where, &line, &from));
-    WB_TRY(wb_text_record(&texts[0], line, where));
-    WB_TRY(read_passage(set, &from, POSITIVES, (size_t)choose_positive(set, row, draw), where,
-                        &texts[1]));
-    WB_TRY(read_negatives(set, &from, row, draw, negatives, where, &texts[2]));
+    int64_t *chosen = calloc((size_t)negatives + 1, sizeof(*chosen));
+    WB_CHECK(chosen, WB_ERR_MEMORY, "%s: no memory for %lld negatives", set->path,
+             (long long)negatives);
+    chosen[0] = choose_positive(set, row, draw);
+    WB_TRY(choose_negatives(set, row, draw, negatives, chosen + 1));
+    WB_TRY(read_chosen(set, row, chosen, negatives, texts));
 done:
-    json_decref(line);
+    free(chosen);
     return status;
 }
 
 wb_status wb_tevatron_positive_keys(const wb_tevatron *set, int64_t row, uint64_t *keys,
                                     int64_t *count) {
     wb_status status = WB_OK;
-    json_t *line = NULL;
+    json_t *tree = NULL;
+    plain_line line;
     passages from;
+    size_t bytes;
+    bool fits;
     char where[WB_WHERE];
     wb_text text = {0};
-    WB_TRY(parse_row(set, row, &text, where, &line, &from));
-    *count = (int64_t)json_array_size(from.arrays[POSITIVES]);
+    *count = set->counts[2 * row + POSITIVES];
+    WB_TRY(fetch_line(set, row, &text, &line, &bytes, &fits));
+    for (int64_t i = 0; fits && i < *count; i++) {
+        wb_plain_value element;
+        fits = wb_plain_element(&line.arrays[POSITIVES], &element);
+        if (fits) {
+            WB_TRY(read_element(&element, &text, &fits));
+            keys[i] = wb_hash(text.text, text.bytes);
+        }
+    }
+    if (fits) {
+        goto done;
+    }
+    WB_TRY(parse_line(set, row, &text, bytes, where, &tree, &from));
     for (int64_t i = 0; i < *count; i++) {
         WB_TRY(read_passage(set, &from, POSITIVES, (size_t)i, where, &text));
         keys[i] = wb_hash(text.text, text.bytes);
     }
 done:
-    json_decref(line);
+    json_decref(tree);
     wb_text_clear(&text);
     return status;
 }

@@ -285,6 +285,49 @@ static void a_new_tevatron_file_takes_texts_from_its_corpus(void **state) {
     wb_data_set_close(set);
 }
 
+/* A number with an exponent makes a line one that only a tree shows. */
+static void plain_lines_and_rare_ones_say_the_same(void **state) {
+    (void)state;
+    static const char *const ends[] = {"", ", \"score\": 1e2"};
+    static const char *const paths[] = {LINES, FOLDER "/rare.jsonl"};
+    wb_data_set *sets[2];
+    row r[2] = {0};
+    uint64_t keys[2][MOST];
+    int64_t counts[2];
+    for (int i = 0; i < 2; i++) {
+        char content[2048], *at = content;
+        for (int k = 0; k < 5; k++) {
+            at += sprintf(at,
+                          "{\"query_id\": \"%d\", \"query\": \"q\\n%d\", \"positive_passages\": "
+                          "[{\"docid\": 7, \"title\": \"\\u00e9\", \"text\": \"a%d\"}, {\"docid\": "
+                          "\"b\", \"text\": \"\"}], \"negative_passages\": [{\"docid\": \"c\", "
+                          "\"text\": \"c%d\"}, {\"docid\": \"d\", \"text\": \"d\"}]%s}\n",
+                          k, k, k, k, ends[i]);
+        }
+        write_text(paths[i], content);
+        must(wb_data_set_open(&sets[i], paths[i], NULL));
+    }
+    for (int64_t at = 0; at < 5 * 4; at++) {
+        for (int i = 0; i < 2; i++) {
+            must(wb_data_set_read(sets[i], at / 4, at % 4, 2, r[i].texts, r[i].keys));
+            must(wb_data_set_positive_keys(sets[i], at / 4, keys[i], &counts[i]));
+        }
+        for (int k = 0; k < 4; k++) {
+            assert_string_equal(r[0].texts[k].id, r[1].texts[k].id);
+            assert_string_equal(r[0].texts[k].text, r[1].texts[k].text);
+        }
+        assert_memory_equal(r[0].keys, r[1].keys, 4 * sizeof(r[0].keys[0]));
+        assert_int_equal(counts[0], 2);
+        assert_int_equal(counts[1], 2);
+        assert_memory_equal(keys[0], keys[1], 2 * sizeof(keys[0][0]));
+    }
+    assert_string_equal(r[0].texts[0].text, "q\n4");
+    for (int i = 0; i < 2; i++) {
+        clear(&r[i]);
+        wb_data_set_close(sets[i]);
+    }
+}
+
 static void wrong_tevatron_lines_are_refused_with_their_place(void **state) {
     (void)state;
     static const struct {
@@ -331,6 +374,7 @@ int main(void) {
         cmocka_unit_test(draws_cycle_through_the_negatives),
         cmocka_unit_test(orders_of_negatives_differ_between_rows),
         cmocka_unit_test(a_new_tevatron_file_takes_texts_from_its_corpus),
+        cmocka_unit_test(plain_lines_and_rare_ones_say_the_same),
         cmocka_unit_test(wrong_tevatron_lines_are_refused_with_their_place),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
