@@ -1,6 +1,7 @@
 /* Embeddings over HDF5. Ids wait in memory until the commit, when their longest length is known. */
 #include "embeddings_file.h"
 
+#include "embeddings_chunk.h"
 #include "files.h"
 #include "hdf5_setup.h"
 #include "units.h"
@@ -291,6 +292,7 @@ struct wb_embeddings_reader {
     char path[WB_PATH];
     hid_t file, embeddings, ids;
     int64_t rows, width;
+    wb_chunks chunks; /* of embeddings */
     size_t id_bytes;
     wb_embeddings_facts facts;
 };
@@ -456,6 +458,7 @@ static wb_status open_embeddings(wb_embeddings_reader *reader, int64_t size) {
              (unsigned long long)extents[0]);
     reader->rows = (int64_t)extents[0];
     reader->width = (int64_t)extents[1];
+    reader->chunks = wb_chunks_of(reader->file, reader->embeddings, reader->width);
 done:
     wb_hdf5_close(&type, H5Tclose);
     return status;
@@ -530,13 +533,32 @@ static wb_status check_rows(const wb_embeddings_reader *reader, int64_t first, i
     return WB_OK;
 }
 
+/* Rows from a row on that are read at once, and whether they are a whole chunk. */
+static int64_t next_rows(const wb_embeddings_reader *reader, int64_t row, int64_t end,
+                         bool *is_chunk) {
+    const int64_t size = reader->chunks.rows;
+    if (reader->chunks.file < 0) {
+        *is_chunk = false;
+        return end - row;
+    }
+    const int64_t chunk_end = (row / size + 1) * size;
+    *is_chunk = row % size == 0 && chunk_end <= end;
+    return (chunk_end < end ? chunk_end : end) - row;
+}
+
 wb_status wb_embeddings_read(const wb_embeddings_reader *reader, int64_t first, int64_t rows,
                              float *values) {
     wb_status status = WB_OK;
     WB_TRY(check_rows(reader, first, rows));
-    if (rows > 0) {
-        WB_TRY(move_rows(reader->embeddings, H5T_NATIVE_FLOAT, first, rows, reader->width, NULL,
-                         values, reader->path));
+    for (int64_t row = first, count; row < first + rows; row += count) {
+        bool is_chunk;
+        float *to = values + (row - first) * reader->width;
+        count = next_rows(reader, row, first + rows, &is_chunk);
+        if (!is_chunk ||
+            !wb_chunks_read(&reader->chunks, reader->embeddings, row, reader->width, to)) {
+            WB_TRY(move_rows(reader->embeddings, H5T_NATIVE_FLOAT, row, count, reader->width, NULL,
+                             to, reader->path));
+        }
     }
     int64_t bad = 0;
     for (int64_t i = 0; i < rows * reader->width; i++) {

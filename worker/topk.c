@@ -6,31 +6,29 @@
 #include <stdlib.h>
 
 /* So many queries share the packing of a tile of rows. */
-enum { QUERIES = 256, ROWS = 256 };
+enum { QUERIES = 512, ROWS = 256 };
+enum { BLOCK = 64 }; /* scores compared at once */
 
-static void sift_down(wb_hit *heap, int64_t count, int64_t at) {
-    for (;;) {
-        int64_t worst = at;
-        for (int64_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++) {
-            if (wb_hit_before(heap[worst], heap[child])) {
-                worst = child;
-            }
+/* Puts a hit in the place of the worst: those behind it move up. */
+static void replace_worst(wb_hit *heap, int64_t count, wb_hit hit) {
+    int64_t at = 0;
+    for (int64_t child = 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && wb_hit_before(heap[child], heap[child + 1])) {
+            child++;
         }
-        if (worst == at) {
-            return;
+        if (!wb_hit_before(hit, heap[child])) {
+            break;
         }
-        const wb_hit swap = heap[at];
-        heap[at] = heap[worst];
-        heap[worst] = swap;
-        at = worst;
+        heap[at] = heap[child];
+        at = child;
     }
+    heap[at] = hit;
 }
 
 void wb_topk_add(wb_hit *heap, int64_t *count, int64_t k, wb_hit hit) {
     if (*count == k) {
         if (k > 0 && wb_hit_before(hit, heap[0])) {
-            heap[0] = hit;
-            sift_down(heap, k, 0);
+            replace_worst(heap, k, hit);
         }
         return;
     }
@@ -53,12 +51,28 @@ void wb_topk_sort(wb_hit *heap, int64_t count) {
     qsort(heap, (size_t)count, sizeof(*heap), compare_hits);
 }
 
-/* Scores of one query over a tile; most rows fail the first comparison. */
+/* True where none of a block's scores reaches the limit. */
+static bool all_below(const float *scores, float limit) {
+    int reached = 0;
+#pragma omp simd reduction(| : reached)
+    for (int i = 0; i < BLOCK; i++) {
+        reached |= scores[i] >= limit;
+    }
+    return !reached;
+}
+
+/* Scores of one query over a tile; most rows fail the first comparison, whole blocks at once. */
 static void fold_scores(wb_hit *heap, int64_t *count, const float *scores, int64_t m, int64_t k,
                         int64_t first) {
-    for (int64_t j = 0; j < m; j++) {
-        if (*count < k || scores[j] >= heap[0].score) {
-            wb_topk_add(heap, count, k, (wb_hit){.score = scores[j], .row = first + j});
+    for (int64_t at = 0; at < m; at += BLOCK) {
+        const int64_t end = m - at < BLOCK ? m : at + BLOCK;
+        if (end - at == BLOCK && *count == k && all_below(scores + at, heap[0].score)) {
+            continue;
+        }
+        for (int64_t j = at; j < end; j++) {
+            if (*count < k || scores[j] >= heap[0].score) {
+                wb_topk_add(heap, count, k, (wb_hit){.score = scores[j], .row = first + j});
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 /* Embedding files: rows and ids come back as they went in; other files are refused. */
 #include "io_checks.h"
 
+#include "embeddings_chunk.h"
 #include "embeddings_file.h"
 #include "hdf5_setup.h"
 #include "rng.h"
@@ -356,6 +357,77 @@ static void flipped_bit_of_a_value_is_rejected(void **state) {
     free(file);
 }
 
+enum { CHUNKED = 700 }; /* rows: two whole chunks, and a part */
+
+/* Chunks of 256 rows: the widest vectors of which several fit. */
+static void put_wide(void) {
+    enum { WIDE = 1024 };
+    wb_embeddings_writer *writer = NULL;
+    float *row = malloc(WIDE * sizeof(*row));
+    assert_non_null(row);
+    assert_ok(wb_embeddings_create(&writer, path, WIDE, &facts));
+    for (int64_t i = 0; i < CHUNKED; i++) {
+        char id[32];
+        const char *const ids[] = {id};
+        id_of(id, i);
+        for (int64_t j = 0; j < WIDE; j++) {
+            row[j] = i < 256 ? 0.0f : value_of(i, j);
+        }
+        assert_ok(wb_embeddings_append(writer, 1, row, ids));
+    }
+    assert_ok(wb_embeddings_commit(writer));
+    free(row);
+}
+
+/* Which of the file's whole chunks are read here, as bits; what is read is what HDF5 reads. */
+static unsigned chunks_read(void) {
+    unsigned good = 0;
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t dataset = H5Dopen2(file, "embeddings", H5P_DEFAULT);
+    const wb_chunks chunks = wb_chunks_of(file, dataset, 1024),
+                    none = wb_chunks_of(file, dataset, 9);
+    assert_true(chunks.file >= 0);
+    assert_int_equal(chunks.rows, 256);
+    assert_int_equal(none.file, -1);
+    float *mine = calloc(256 * 1024, sizeof(*mine));
+    assert_non_null(mine);
+    for (int64_t k = 0; k < CHUNKED / 256; k++) {
+        if (!wb_chunks_read(&chunks, dataset, 256 * k, 1024, mine)) {
+            continue;
+        }
+        good |= 1u << k;
+        for (int64_t i = 0; i < 256 * 1024; i++) {
+            assert_true(mine[i] == (k == 0 ? 0.0f : value_of(256 * k + i / 1024, i % 1024)));
+        }
+    }
+    free(mine);
+    assert_true(H5Dclose(dataset) >= 0 && H5Fclose(file) >= 0);
+    return good;
+}
+
+static void whole_chunks_are_read_with_their_checksum(void **state) {
+    (void)state;
+    size_t bytes = 0;
+    float row[1024];
+    put_wide();
+    assert_int_equal(chunks_read(), 3);
+    assert_ok(read_all());
+    char *file = get_bytes(path, &bytes);
+    for (int64_t j = 0; j < 1024; j++) {
+        row[j] = value_of(300, j);
+    }
+    char *at = memmem(file, bytes, row, sizeof(row));
+    assert_non_null(at);
+    for (size_t i = 0; i < 3; i++) {
+        at[i] = (char)(at[i] ^ 16);
+        put_bytes(path, file, bytes);
+        assert_int_equal(chunks_read(), 1);
+        assert_refused(read_all(), WB_ERR_INPUT, "H5Dread failed");
+        at[i] = (char)(at[i] ^ 16);
+    }
+    free(file);
+}
+
 static void full_disk_is_an_error_and_leaves_nothing(void **state) {
     (void)state;
     (void)unlink(path);
@@ -400,6 +472,7 @@ int main(void) {
         HANDLES_KEPT(other_layouts_are_rejected),
         HANDLES_KEPT(damaged_files_never_yield_other_values),
         HANDLES_KEPT(flipped_bit_of_a_value_is_rejected),
+        HANDLES_KEPT(whole_chunks_are_read_with_their_checksum),
         HANDLES_KEPT(full_disk_is_an_error_and_leaves_nothing),
     };
     return cmocka_run_group_tests_name("embeddings_file", tests, make_scratch, NULL);
