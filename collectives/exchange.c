@@ -15,7 +15,6 @@ wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64
     wb_status status = WB_OK;
     MPI_Datatype row = MPI_DATATYPE_NULL;
     int *counts = calloc(2 * (size_t)comm->world, sizeof(*counts));
-    comm->calls++;
     WB_TRY_ALL(comm, counts ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for row counts"));
     int *places = counts + comm->world;
     for (int r = 0; r < comm->world; r++) {
@@ -25,6 +24,7 @@ wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64
     /* counted in rows, so that neither counts nor places leave int */
     WB_TRY_MPI(MPI_Type_contiguous(wb_int((int64_t)row_bytes), MPI_BYTE, &row));
     WB_TRY_MPI(MPI_Type_commit(&row));
+    comm->calls++;
     WB_TRY_MPI(MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, counts[comm->rank], row, all, counts,
                               places, row, comm->mpi));
 done:

@@ -241,7 +241,8 @@ static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
                                       .passage_tokens = t->shape.passage_tokens,
                                       .chunk_tokens = r->config.memory_chunk_tokens,
                                       .depth = 100,
-                                      .cache = r->eval_tokens};
+                                      .cache = r->eval_tokens,
+                                      .time = &t->time};
     wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
     WB_TRY(wb_evaluate(measures, &t->model, &evaluation, r->comm, t->chunk_arena));
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_measures(measures, report) : WB_OK);
@@ -387,8 +388,6 @@ static wb_status train_steps(run *r) {
     wb_trainer *t = &r->trainer;
     const int64_t total = t->optimizer.total_steps, every = r->config.checkpoint_every;
     wb_progress progress;
-    WB_TRY(wb_watchdog_start(&r->watchdog, r->config.run_dir, r->config.run_watchdog, &t->time,
-                             r->comm));
     wb_progress_start(&progress, t->done, total, r->config.batch_size);
     while (t->done < total) {
         wb_step_report report;
@@ -401,7 +400,6 @@ static wb_status train_steps(run *r) {
     }
     WB_TRY(wait_until_saved(r));
 done:
-    wb_watchdog_stop(r->watchdog);
     return status;
 }
 
@@ -442,6 +440,12 @@ static void log_gain(const run *r) {
     }
 }
 
+/* Steps and evaluations are watched; what rank 0 then does alone takes as long as it takes. */
+static void stop_watching(run *r) {
+    wb_watchdog_stop(r->watchdog);
+    r->watchdog = NULL;
+}
+
 static wb_status finish(run *r) {
     wb_status status = WB_OK;
     if (r->config.data_eval[0] != '\0') {
@@ -449,6 +453,7 @@ static wb_status finish(run *r) {
         WB_TRY(evaluate(r, &r->after, "after"));
     }
     WB_TRY(stop_if_asked(r));
+    stop_watching(r);
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? export_model(r) : WB_OK);
     WB_TRY(wb_timetable_log(&r->trainer.time, r->comm));
     if (r->measured_before && r->config.data_eval[0] != '\0') {
@@ -481,6 +486,8 @@ static wb_status run_all(run *r) {
     WB_TRY_ALL(r->comm, start_life(r));
     WB_TRY_ALL(r->comm, wb_token_cache_create(&r->eval_tokens, r->config.memory_tokens));
     WB_TRY(stop_if_asked(r));
+    WB_TRY(wb_watchdog_start(&r->watchdog, r->config.run_dir, r->config.run_watchdog, &t->time,
+                             r->comm));
     if (r->config.data_eval[0] != '\0' && t->done == 0) {
         WB_TRY(evaluate(r, &r->before, "before"));
         r->measured_before = true;
@@ -489,6 +496,7 @@ static wb_status run_all(run *r) {
     WB_TRY(train_steps(r));
     WB_TRY(finish(r));
 done:
+    stop_watching(r);
     return status;
 }
 

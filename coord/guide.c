@@ -59,7 +59,7 @@ wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *bat
     WB_TRY(wb_batch_read(&texts, t->data, &t->guide, &t->guide_shape, batch->rows + first, draw,
                          batch->B, first, n, t->step_arena));
     WB_TRY(wb_encode_packed(slot->guide_reps, &t->guide, &texts.packed,
-                            t->config->memory_chunk_tokens, t->chunk_arena));
+                            t->config->memory_chunk_tokens, &t->time, t->chunk_arena));
     wb_arena_release(t->step_arena, mark);
 done:
     return status;

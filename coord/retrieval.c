@@ -21,6 +21,7 @@ typedef struct file_source {
     const int64_t *rows; /* rows to read, or NULL: first, first + 1, … */
     int64_t first;
     wb_token_cache *cache; /* or NULL */
+    wb_timetable *time;    /* or NULL */
     int64_t named;         /* names of other files' rows in the cache, which come first */
 } file_source;
 
@@ -51,7 +52,7 @@ static wb_status check_finite(const float *reps, const wb_packed *block, int64_t
 }
 
 wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
-                           int64_t chunk_tokens, wb_arena *arena) {
+                           int64_t chunk_tokens, wb_timetable *time, wb_arena *arena) {
     static const wb_pass evaluation = {.active = false};
     wb_status status = WB_OK;
     const int64_t d = model->folder.spec.hidden;
@@ -66,6 +67,7 @@ wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *
             }
         }
         const wb_packed chunk = wb_packed_slice(packed, first, end - first);
+        wb_timetable_go_on(time);
         WB_TRY(wb_encoder_forward(model->encoder, reps + first * d, NULL, model->params, &chunk,
                                   (const uint32_t *)examples, &evaluation, arena));
     }
@@ -95,7 +97,7 @@ static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *mod
         wb_packed block;
         WB_TRY(wb_token_block_read(&block, &source, count, arena));
         WB_TRY(wb_encode_packed(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
-                                arena));
+                                from->time, arena));
         *tokens += wb_packed_tokens(&block);
         wb_arena_release(arena, mark);
     }
@@ -193,11 +195,14 @@ static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const w
                             int rank, wb_arena *arena) {
     wb_status status = WB_OK;
     int64_t tokens = 0;
-    const file_source queries = {
-        .file = s->queries, .rows = s->query_rows + s->firsts[rank], .cache = e->cache};
+    const file_source queries = {.file = s->queries,
+                                 .rows = s->query_rows + s->firsts[rank],
+                                 .cache = e->cache,
+                                 .time = e->time};
     const file_source passages = {.file = s->corpus,
                                   .first = s->shard_first,
                                   .cache = e->cache,
+                                  .time = e->time,
                                   .named = wb_text_file_rows(s->queries)};
     WB_TRY(encode_source(s->own_queries, &tokens, model, &queries,
                          s->firsts[rank + 1] - s->firsts[rank], e->query_tokens, e->chunk_tokens,
@@ -214,6 +219,7 @@ static wb_status write_run(const evaluation_state *s, const wb_evaluation *e) {
     wb_trec_run_writer *writer = NULL;
     WB_TRY(wb_trec_run_create(&writer, e->run_path, "widebatch"));
     for (int64_t i = 0; i < s->qrels.query_count; i++) {
+        wb_timetable_go_on(e->time);
         for (int64_t j = 0; j < s->counts[i]; j++) {
             const wb_hit hit = s->hits[i * e->depth + j];
             WB_TRY(wb_text_file_read(s->corpus, hit.row, &passage));
@@ -241,6 +247,21 @@ done:
     return status;
 }
 
+/* This rank's shard, a part at a time. */
+static wb_status search_shard(evaluation_state *s, const wb_evaluation *e, int64_t d,
+                              wb_arena *arena) {
+    enum { PART = 1 << 16 };
+    wb_status status = WB_OK;
+    for (int64_t at = 0; at < s->shard_rows; at += PART) {
+        const int64_t rows = s->shard_rows - at < PART ? s->shard_rows - at : PART;
+        wb_timetable_go_on(e->time);
+        WB_TRY(wb_topk_fold(s->hits, s->counts, s->query_reps, s->shard + at * d,
+                            s->qrels.query_count, rows, d, e->depth, s->shard_first + at, arena));
+    }
+done:
+    return status;
+}
+
 static void free_state(evaluation_state *s) {
     wb_text_file_close(s->corpus);
     wb_text_file_close(s->queries);
@@ -264,8 +285,7 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     WB_TRY_ALL(comm, take_memory(&s, e, d, rank, world));
     WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
     WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, wb_float_bytes(d)));
-    WB_TRY_ALL(comm, wb_topk_fold(s.hits, s.counts, s.query_reps, s.shard, s.qrels.query_count,
-                                  s.shard_rows, d, e->depth, s.shard_first, arena));
+    WB_TRY_ALL(comm, search_shard(&s, e, d, arena));
     WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.query_count, e->depth, comm));
     WB_TRY_ALL(comm, rank == 0 ? measure(measures, &s, e) : WB_OK);
     WB_TRY(wb_broadcast(comm, measures, (int64_t)sizeof(*measures)));

@@ -7,13 +7,15 @@
 #include "measures.h"
 #include "model.h"
 #include "text_file.h"
+#include "timetable.h"
 #include "token_cache.h"
 
 /* Local. Representations of sequences as they are, without dropout, about chunk_tokens at once.
  *   reps [n, d]    filled
+ *   time           goes on with each chunk; or NULL
  * Errors: WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite. */
 wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
-                           int64_t chunk_tokens, wb_arena *arena);
+                           int64_t chunk_tokens, wb_timetable *time, wb_arena *arena);
 
 /* Local. Representations of rows first .. first + n of a text file, without dropout.
  *   reps [n, d]    filled
@@ -35,6 +37,7 @@ typedef struct wb_evaluation {
     int64_t query_tokens, passage_tokens, chunk_tokens;
     int64_t depth;         /* results per query */
     wb_token_cache *cache; /* borrowed; of earlier evaluations of the same folder; or NULL */
+    wb_timetable *time;    /* borrowed; goes on with each part of the work; or NULL */
 } wb_evaluation;
 
 /* Collective. Encodes the corpus in shares and the judged queries, searches exactly, writes the run

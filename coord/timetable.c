@@ -33,6 +33,12 @@ void wb_timetable_enter(wb_timetable *table, wb_phase phase) {
     table->since = now;
 }
 
+void wb_timetable_go_on(wb_timetable *table) {
+    if (table) {
+        wb_timetable_enter(table, table->current);
+    }
+}
+
 static void log_notes(const double *mean, const double *most, double total, int world) {
     const double work = mean[WB_PHASE_ENCODE] + mean[WB_PHASE_BACKWARD];
     const double worst = most[WB_PHASE_ENCODE] + most[WB_PHASE_BACKWARD];

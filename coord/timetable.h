@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* name, what the table prints, how many times the watchdog's patience it may take (0: for ever) */
+/* name, what the table prints, how many times the watchdog's patience it may take */
 #define WB_PHASE_TABLE(X)                                                                          \
     X(OTHER, "other", 1)                                                                           \
     X(READ, "read, tokenize", 1)                                                                   \
@@ -20,7 +20,7 @@
     X(UPDATE, "update", 1)                                                                         \
     X(COMPARE, "compare ranks", 1)                                                                 \
     X(CHECKPOINT, "checkpoint", 10)                                                                \
-    X(EVALUATE, "evaluate", 0)
+    X(EVALUATE, "evaluate", 10)
 
 typedef enum wb_phase {
 #define WB_PHASE_ENUM(name, text, patience) WB_PHASE_##name,
@@ -44,6 +44,10 @@ void wb_timetable_start(wb_timetable *table);
 
 /* Local. From now on time belongs to `phase`. */
 void wb_timetable_enter(wb_timetable *table, wb_phase phase);
+
+/* Local. The phase goes on, and one part of it is done: the watchdog's time begins anew.
+ * NULL-safe. */
+void wb_timetable_go_on(wb_timetable *table);
 
 /* Collective. Rank 0 logs least, mean and most over ranks, with notes where something can be done.
  */

@@ -30,6 +30,7 @@ struct wb_watchdog {
     int64_t steps;
     _Atomic int64_t step; /* the last one done */
     _Atomic double limit; /* of a phase that may take the patience once */
+    double let_be;        /* until then, of wb_now; of the thread only */
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -79,12 +80,12 @@ static wb_watch_note read_note(const wb_watchdog *w, int rank, double *written) 
 
 /* The notes of all ranks; fresh are those not much older than this rank's, which was just written.
  */
-static void read_notes(const wb_watchdog *w, wb_watch_note *notes) {
+static void read_notes(const wb_watchdog *w, wb_watch_note *notes, double limit) {
     double now = 0.0, written = 0.0;
     (void)read_note(w, wb_comm_rank(w->comm), &now);
     for (int r = 0; r < wb_comm_world(w->comm); r++) {
         notes[r] = read_note(w, r, &written);
-        notes[r].fresh = notes[r].fresh && now - written < FRESH * w->limit;
+        notes[r].fresh = notes[r].fresh && now - written < FRESH * limit;
     }
 }
 
@@ -99,7 +100,7 @@ void wb_watchdog_judge(char *text, size_t bytes, const wb_watch_note *notes, int
     enum { NAMED = 8 };
     bool all_answer = true;
     int64_t fewest = INT64_MAX, blamed = 0;
-    const wb_watch_note *waits = NULL, *stuck = NULL;
+    const wb_watch_note *waits = NULL, *stuck = NULL; /* the last one of each */
     for (int r = 0; r < world; r++) {
         all_answer = all_answer && notes[r].fresh;
         fewest = notes[r].calls < fewest ? notes[r].calls : fewest;
@@ -125,7 +126,12 @@ void wb_watchdog_judge(char *text, size_t bytes, const wb_watch_note *notes, int
         used += (size_t)snprintf(text + used, bytes - used, "%s of %d: no answer",
                                  blamed > NAMED ? ", …" : "", world);
     }
-    if (used < bytes && waits) {
+    if (used < bytes && waits && all_answer && 2 * blamed > world) {
+        (void)snprintf(text + used, bytes - used,
+                       "; rank %d is ahead of them, in \"%s\" of step %lld for %.0f s",
+                       (int)(waits - notes), waits->phase, (long long)waits->step + 1,
+                       waits->seconds);
+    } else if (used < bytes && waits) {
         (void)snprintf(text + used, bytes - used, "; %d wait in \"%s\" of step %lld for %.0f s",
                        world - (int)blamed, waits->phase, (long long)waits->step + 1,
                        waits->seconds);
@@ -138,7 +144,7 @@ _Noreturn static void end_run(const wb_watchdog *w, double limit) {
     char finding[1024] = "a rank", text[1400];
     wb_watch_note *notes = calloc((size_t)world, sizeof(*notes));
     if (notes) {
-        read_notes(w, notes);
+        read_notes(w, notes, limit);
         wb_watchdog_judge(finding, sizeof(finding), notes, world);
     }
     (void)snprintf(text, sizeof(text),
@@ -158,15 +164,41 @@ _Noreturn static void end_run(const wb_watchdog *w, double limit) {
 /* ---- The thread
  * ---------------------------------------------------------------------------------------- */
 
-static void look(const wb_watchdog *w) {
-    const double since = w->time->since;
+/* Whether all answer and those that the others wait for have not been too long in one part. */
+static bool goes_on(const wb_watchdog *w, double limit) {
+    const int world = wb_comm_world(w->comm);
+    int64_t fewest = INT64_MAX;
+    bool all_well = true;
+    wb_watch_note *notes = calloc((size_t)world, sizeof(*notes));
+    if (!notes) {
+        return true; /* it is looked at again */
+    }
+    read_notes(w, notes, limit);
+    for (int r = 0; r < world; r++) {
+        fewest = notes[r].calls < fewest ? notes[r].calls : fewest;
+    }
+    for (int r = 0; r < world; r++) {
+        all_well = all_well && notes[r].fresh;
+        all_well = all_well && (notes[r].calls > fewest || notes[r].seconds < limit);
+    }
+    free(notes);
+    return all_well;
+}
+
+static void look(wb_watchdog *w) {
+    const double since = w->time->since, now = wb_now();
     const wb_phase phase = w->time->current;
-    const double seconds = wb_now() - since, limit = w->limit * wb_phase_patience(phase);
-    if (seconds > NOTED * w->limit) {
+    const bool evaluates = phase == WB_PHASE_EVALUATE;
+    const double seconds = now - since;
+    const double limit = (evaluates ? w->patience : w->limit) * wb_phase_patience(phase);
+    if (evaluates || seconds > NOTED * w->limit) {
         write_note(w, phase, seconds);
     }
-    if (limit > 0.0 && seconds > limit) {
-        end_run(w, limit);
+    if (seconds > limit && now > w->let_be) {
+        if (!evaluates || !goes_on(w, limit)) {
+            end_run(w, limit);
+        }
+        w->let_be = now + NOTED * limit;
     }
 }
 

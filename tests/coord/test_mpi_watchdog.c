@@ -44,6 +44,17 @@ static void the_rank_that_began_fewest_calls_is_waited_for(void **state) {
     assert_string_equal(text, "rank 0 of 1 on host n7: in \"encode\" of step 12 for 61 s");
 }
 
+static void a_rank_ahead_of_most_is_named_too(void **state) {
+    (void)state;
+    char text[512];
+    wb_watch_note notes[] = {note(11, 90, 61.0, "gather"), note(11, 91, 59.0, "loss"),
+                             note(11, 90, 61.0, "gather")};
+    wb_watchdog_judge(text, sizeof(text), notes, 3);
+    assert_string_equal(text,
+                        "rank 0, 2 of 3 on host n7: in \"gather\" of step 12 for 61 s; rank 1 "
+                        "is ahead of them, in \"loss\" of step 12 for 59 s");
+}
+
 static void many_ranks_fit_into_the_sentence(void **state) {
     (void)state;
     enum { WORLD = 1000 };
@@ -67,7 +78,10 @@ static void long_phases_and_slow_steps_are_let_be(void **state) {
     wb_timetable_start(&time);
     expect_ok(wb_watchdog_start(&watchdog, run.folder, 0.1, &time, comm));
     wb_timetable_enter(&time, WB_PHASE_EVALUATE);
-    (void)usleep(1200000); /* as long as it takes */
+    for (int part = 0; part < 2; part++) {
+        (void)usleep(700000); /* ten times the patience for each */
+        wb_timetable_go_on(&time);
+    }
     wb_timetable_enter(&time, WB_PHASE_BACKWARD);
     (void)usleep(300000); /* the first step */
     wb_watchdog_step(watchdog, 1, 0.3);
@@ -87,13 +101,35 @@ static void long_phases_and_slow_steps_are_let_be(void **state) {
     assert_false(wb_path_is_file(finding));
 }
 
+/* 2 s are allowed for a part; rank 0 waits for 3 s, the others have a new part every 0.5 s. */
+static void who_waits_in_an_evaluation_lets_the_others_go_on(void **state) {
+    (void)state;
+    if (wb_comm_world(comm) != 2 && wb_comm_world(comm) != 3) {
+        skip();
+    }
+    const tiny_run run = tiny_make(comm, "evaluation");
+    wb_timetable time;
+    wb_watchdog *watchdog;
+    wb_timetable_start(&time);
+    expect_ok(wb_watchdog_start(&watchdog, run.folder, 0.2, &time, comm));
+    wb_timetable_enter(&time, WB_PHASE_EVALUATE);
+    for (int part = 0; part < 6 && wb_comm_rank(comm) > 0; part++) {
+        (void)usleep(500000);
+        wb_timetable_go_on(&time);
+    }
+    expect_ok(wb_agree(comm, WB_OK));
+    wb_watchdog_stop(watchdog);
+}
+
 int main(int argc, char **argv) {
     expect_ok(wb_comm_create(&comm, &argc, &argv));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_without_a_fresh_note_does_not_answer),
         cmocka_unit_test(the_rank_that_began_fewest_calls_is_waited_for),
+        cmocka_unit_test(a_rank_ahead_of_most_is_named_too),
         cmocka_unit_test(many_ranks_fit_into_the_sentence),
         cmocka_unit_test(long_phases_and_slow_steps_are_let_be),
+        cmocka_unit_test(who_waits_in_an_evaluation_lets_the_others_go_on),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     wb_comm_destroy(comm);
