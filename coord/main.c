@@ -3,6 +3,7 @@
 #include "io_library.h"
 #include "log.h"
 #include "machine.h"
+#include "memory.h"
 #include "run_life.h"
 
 #include <stdlib.h>
@@ -87,9 +88,23 @@ static int report(wb_status status, int rank) {
     return wb_status_exit_code(status);
 }
 
+/* Where MPI has not begun: the launcher's word. */
+static bool is_first_rank(void) {
+    const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    const char *rank = NULL;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !rank; i++) {
+        rank = getenv(names[i]);
+    }
+    return !rank || strcmp(rank, "0") == 0;
+}
+
 static int run_command(const wb_command *command, int argc, char **argv) {
     wb_comm *comm = NULL;
     wb_arguments arguments;
+    const wb_status room = wb_memory_check_room(WB_MEMORY_TO_START);
+    if (room != WB_OK) {
+        return report(room, is_first_rank() ? 0 : 1);
+    }
     if (command->catch_signals) {
         command->catch_signals();
     }

@@ -1,11 +1,14 @@
 /* Limits of control groups and of Slurm, and what /proc says. */
 #include "memory.h"
 
+#include "units.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* The number after `name` in a file of "name number" lines, or the first number where name is NULL;
  * SIZE_MAX where there is none ("max"). */
@@ -79,18 +82,39 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static size_t status_bytes(const char *name) {
+    const size_t kib = read_number("/proc/self/status", name);
+    return kib == SIZE_MAX ? 0 : kib * 1024;
+}
+
+/* Address space that this process may still take. */
+static size_t room_left(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return SIZE_MAX;
+    }
+    const size_t taken = status_bytes("VmSize:");
+    return limit.rlim_cur > taken ? (size_t)limit.rlim_cur - taken : 0;
+}
+
+wb_status wb_memory_check_room(size_t needed) {
+    const size_t left = room_left();
+    return left >= needed
+               ? WB_OK
+               : WB_ERROR(WB_ERR_MEMORY,
+                          "ulimit -v leaves %s of address space, libraries and files may need %s; "
+                          "raise it, or try a smaller memory.budget",
+                          wb_bytes_text(left).text, wb_bytes_text(needed).text);
+}
+
 size_t wb_memory_budget(int local_ranks, size_t reserved) {
     const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
     size_t usable = kib == SIZE_MAX ? (size_t)4 << 30 : kib * 1024;
     usable = smaller(usable, smaller(control_group_limit(), slurm_limit()));
-    const size_t share = usable / 2 / (size_t)local_ranks;
-    const size_t least = (size_t)64 << 20;
+    const size_t least = (size_t)64 << 20, room = room_left();
+    const size_t share = smaller(usable / 2 / (size_t)local_ranks,
+                                 room > WB_MEMORY_TO_RUN ? room - WB_MEMORY_TO_RUN : 0);
     return share > reserved + least ? share - reserved : least;
-}
-
-static size_t status_bytes(const char *name) {
-    const size_t kib = read_number("/proc/self/status", name);
-    return kib == SIZE_MAX ? 0 : kib * 1024;
 }
 
 size_t wb_memory_now(void) {

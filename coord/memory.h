@@ -2,12 +2,22 @@
 #ifndef WB_MEMORY_H
 #define WB_MEMORY_H
 
+#include "status.h"
+
 #include <stddef.h>
 
 /* Local. What a rank may use for activations when memory.budget is 0: half of the memory that is
- * free, or that its control group or Slurm allows, shared by the ranks of this host, less
- * `reserved`; at least 64 MiB. */
+ * free, or that its control group or Slurm allows, shared by the ranks of this host, and no more
+ * than ulimit -v leaves; less `reserved`; at least 64 MiB. */
 size_t wb_memory_budget(int local_ranks, size_t reserved);
+
+/* Local. Whether a limit of the address space (ulimit -v) leaves `needed` bytes: libraries that get
+ * none crash. Error: WB_ERR_MEMORY. */
+wb_status wb_memory_check_room(size_t needed);
+
+/* What they may need: in the whole life of a program; when a run has reserved its memory. */
+#define WB_MEMORY_TO_START ((size_t)448 << 20)
+#define WB_MEMORY_TO_RUN   ((size_t)256 << 20)
 
 /* Local. Resident bytes now, and the most there ever were; 0 where /proc does not say. */
 size_t wb_memory_now(void);

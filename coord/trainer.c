@@ -225,6 +225,7 @@ wb_status wb_trainer_open(wb_trainer *t, const wb_config *config, wb_comm *comm)
     WB_TRY(wb_guide_open(t));
     WB_TRY(wb_audit_open(t));
     WB_TRY_ALL(comm, reserve(t));
+    WB_TRY_ALL(comm, wb_memory_check_room(WB_MEMORY_TO_RUN));
     note_program(t);
 done:
     return status;
