@@ -143,7 +143,7 @@ static bool is_found(const wb_trainer *t, place where, const char *wanted) {
 static void one_flipped_bit_is_found_and_who_disagrees_is_named(void **state) {
     (void)state;
     static const char *const modes[] = {"reduce.mode=ordered", "reduce.mode=fast"};
-    const uint32_t flips = getenv("WB_TEST_LONG") && *getenv("WB_TEST_LONG") == '1' ? 500 : 60;
+    const uint32_t flips = getenv("WB_TEST_LONG") && *getenv("WB_TEST_LONG") == '1' ? 500 : 30;
     const tiny_run run = tiny_make(comm, "audit");
     uint64_t seed = test_seed();
     expect_ok(wb_broadcast(comm, &seed, (int64_t)sizeof(seed)));
@@ -203,18 +203,18 @@ static void audited_steps_raise_no_alarm_and_change_no_bit(void **state) {
     (void)snprintf(guide, sizeof(guide), "loss.filter_model=%s", run.guide);
     (void)snprintf(vocabulary, sizeof(vocabulary), "model.path=%s/vocab.txt", run.model);
     const char *const cases[][8] = {
-        {"batch.size=16", "batch.steps=40"},
-        {"batch.size=16", "batch.steps=20", "reduce.mode=fast"},
-        {"batch.size=13", "memory.chunk_tokens=30", "reduce.overlap=false"},
+        {"batch.size=16", "batch.steps=8"},
+        {"batch.size=16", "batch.steps=4", "reduce.mode=fast"},
+        {"batch.size=13", "memory.chunk_tokens=30", "batch.steps=3"},
         {"batch.size=16", "memory.chunk_tokens=40", "memory.budget=170K"},
-        {"batch.size=3", "batch.steps=10"},
-        {"batch.size=3", "batch.steps=10", "reduce.mode=fast"},
+        {"batch.size=3", "batch.steps=4"},
+        {"batch.size=3", "batch.steps=4", "reduce.mode=fast"},
         {"batch.size=12", "loss.widths=16,5", "loss.learn_temperature=true"},
         {"batch.size=12", "loss.learn_temperature=true", "reduce.mode=fast"},
-        {wide, "batch.size=300", "batch.steps=2", "memory.gather=1", "loss.filter=absolute", guide,
+        {wide, "batch.size=280", "batch.steps=1", "memory.gather=1", "loss.filter=absolute", guide,
          "loss.symmetric=true"},
-        {tevatron, "batch.size=8", "data.draw=fixed", "batch.drop_last=false"},
-        {vocabulary, "model.encoder=static", "model.width=24", "batch.size=16", "batch.steps=20"},
+        {tevatron, "batch.size=8", "data.draw=fixed", "batch.steps=3"},
+        {vocabulary, "model.encoder=static", "model.width=24", "batch.size=16", "batch.steps=4"},
         {vocabulary, "model.encoder=static", "model.width=24", "batch.size=16",
          "reduce.mode=ordered"},
         {"batch.size=16", wb_product_has_bf16() ? "model.precision=bf16" : "batch.steps=2"},
