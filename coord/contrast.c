@@ -29,6 +29,7 @@ typedef struct contrast {
     int64_t *firsts; /* [K + 1], first query of each rank */
     wb_infonce loss;
     wb_infonce_batch batch;
+    wb_infonce_kept kept;
     uint64_t *query_keys, *passage_keys; /* [B], [B group], where the loss asks for them */
     int64_t window;                      /* queries that pass by at once */
     float *q, *p;                        /* [window, d], [window group, d] */
@@ -47,6 +48,11 @@ static int64_t guide_width(const wb_trainer *t) {
 
 static bool masks_duplicates(const wb_trainer *t) {
     return strcmp(t->config->loss_duplicates, "mask") == 0;
+}
+
+/* Where the bits of gradients may depend on the ranks. */
+static bool keeps_scores(const wb_trainer *t) {
+    return !t->ordered;
 }
 
 /* Queries of a window: the whole batch if memory.gather holds it. */
@@ -69,8 +75,9 @@ size_t wb_contrast_bytes(const wb_trainer *t, int64_t n, int64_t slots) {
     const size_t narrow = t->widths.count > 0 ? 2 * wb_float_bytes(n * (1 + group) * (d + 1)) : 0;
     const size_t walks =
         wb_infonce_part_bytes(&loss, n, n * t->shape.positives) + wb_infonce_scratch_bytes(&loss);
+    const size_t kept = keeps_scores(t) ? wb_infonce_kept_bytes(&loss, n) : 0;
     const size_t slack = ((size_t)1 << 20) + (size_t)slots * 4096; /* tables, rounding */
-    return passing + numbers + narrow + walks + slack;
+    return passing + numbers + narrow + walks + kept + slack;
 }
 
 static wb_status take_window(contrast *c) {
@@ -255,6 +262,12 @@ static float *dp_of(const part *own, int64_t width) {
 static wb_status begin(contrast *c) {
     wb_status status = WB_OK;
     const int64_t d = c->loss.width, guide = c->loss.guide_width;
+    const int rank = wb_comm_rank(c->t->comm);
+    const int64_t first = c->firsts[rank], rows = c->firsts[rank + 1] - first;
+    if (keeps_scores(c->t) && rows > 0) {
+        WB_TRY(wb_infonce_keep(&c->kept, &c->loss, first, rows, c->t->step_arena));
+        c->batch.kept = &c->kept;
+    }
     for (int64_t i = 0; i < c->count; i++) {
         part *own = &c->parts[i];
         const wb_slot *slot = own->slot;

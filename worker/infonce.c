@@ -363,6 +363,51 @@ static int64_t tile_rows(int64_t n) {
     return share <= STEP ? STEP : at_most((share + STEP - 1) / STEP * STEP, ROWS);
 }
 
+/* ---- Scores that are kept between the walks
+ * ------------------------------------------------------------------- */
+
+/* Queries whose scores with the passages of n fit. */
+static int64_t kept_rows(const wb_infonce *loss, int64_t n) {
+    return at_most((int64_t)(WB_INFONCE_KEPT / wb_float_bytes(n * loss->group)), n);
+}
+
+size_t wb_infonce_kept_bytes(const wb_infonce *loss, int64_t n) {
+    const size_t all = wb_float_bytes(n * n * loss->group);
+    return wb_arena_rounded(all < WB_INFONCE_KEPT ? all : WB_INFONCE_KEPT);
+}
+
+wb_status wb_infonce_keep(wb_infonce_kept *kept, const wb_infonce *loss, int64_t first, int64_t n,
+                          wb_arena *arena) {
+    *kept = (wb_infonce_kept){.first = first,
+                              .rows = kept_rows(loss, n),
+                              .first_column = first * loss->group,
+                              .columns = n * loss->group};
+    return wb_arena_floats(arena, kept->rows * kept->columns, &kept->scores);
+}
+
+static float *kept_at(const wb_infonce_kept *kept, int64_t row, int64_t column) {
+    return kept->scores + (row - kept->first) * kept->columns + column - kept->first_column;
+}
+
+/* What there is room for of a tile of queries and passages, laid out row by row. */
+static void keep_scores(const wb_infonce_kept *kept, const tile *t) {
+    const int64_t left =
+        t->first_column > kept->first_column ? t->first_column : kept->first_column;
+    const int64_t right = at_most(t->first_column + t->columns, kept->first_column + kept->columns);
+    const int64_t end = at_most(t->first_row + t->rows, kept->first + kept->rows);
+    for (int64_t row = t->first_row; row < end && left < right; row++) {
+        memcpy(kept_at(kept, row, left),
+               t->scores + (row - t->first_row) * t->row_step + left - t->first_column,
+               wb_float_bytes(right - left));
+    }
+}
+
+/* True where all scores of a tile are kept: its passages are the rank's own. */
+static bool is_kept(const wb_infonce_kept *kept, const tile *t) {
+    return kept && t->first_row >= kept->first &&
+           t->first_row + t->rows <= kept->first + kept->rows;
+}
+
 /* ---- First walk: rows
  * ------------------------------------------------------------------------------------- */
 
@@ -449,6 +494,9 @@ static void sum_candidates(const sums *s, const term *of, int64_t first, int64_t
         t.first_row = first, t.rows = rows, t.row_step = wide;
         t.first_column = at, t.columns = wide, t.column_step = 1;
         score(&t, of, w);
+        if (w->batch->kept && of == &w->terms[0]) {
+            keep_scores(w->batch->kept, &t);
+        }
         for (int64_t i = 0; i < rows; i++) {
             fold_row(t.scores + i * wide, wide, &s->most[own + i], &s->sum[own + i],
                      s->vectors + (own + i) * d, d);
@@ -628,6 +676,22 @@ done:
 /* ---- Second walk: columns
  * --------------------------------------------------------------------------------- */
 
+/* The same as add_tile from kept scores of queries and passages. */
+static void add_kept_tile(float *dx, const term *of, const tile *t, const walk *w) {
+    const int64_t d = w->loss->width;
+    for (int64_t i = 0; i < t->rows; i++) {
+        const float lse = w->batch->rows[t->first_row + i].lse[of->of];
+        const float *kept = kept_at(w->batch->kept, t->first_row + i, t->first_column);
+        float *line = t->scores + i * t->columns;
+#pragma omp simd
+        for (int64_t j = 0; j < t->columns; j++) {
+            line[j] = wb_exp(kept[j] - lse);
+        }
+    }
+    wb_gemm(dx, d, t->scores, t->columns, WB_TRANSPOSED, vector_of(&of->rows, t->first_row),
+            of->rows.x_apart, WB_PLAIN, t->columns, d, t->rows, w->scale, 1.0f);
+}
+
 /* dx [columns, d] += what TILE rows or less of one term say to columns first .. first + columns. */
 static void add_tile(float *dx, const term *of, tile t, const walk *w) {
     const int64_t d = w->loss->width;
@@ -677,7 +741,12 @@ static void add_to_columns(float *dx, bool of_queries, int64_t first, int64_t co
         t.first_row = at, t.rows = high, t.row_step = 1;
         t.first_column = first, t.columns = columns, t.column_step = high;
         for (int k = 0; k < w->count; k++) {
-            if (is_of_queries(&w->terms[k].columns) == of_queries) {
+            if (is_of_queries(&w->terms[k].columns) != of_queries) {
+                continue;
+            }
+            if (k == 0 && is_kept(w->batch->kept, &t)) {
+                add_kept_tile(dx, &w->terms[k], &t, w);
+            } else {
                 add_tile(dx, &w->terms[k], t, w);
             }
         }

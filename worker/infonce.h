@@ -23,10 +23,11 @@
  * it one after the other. Two walks over tiles follow:
  *   1. its rows against all columns: log-sum-exp and the rows' gradients (running maximum);
  *   2. after ranks exchanged a few numbers per query: all rows against its columns, transposed.
- * Each rank does its share of the work and no more. Tiles begin at multiples of WB_INFONCE_TILE
- * queries and are added in the order of the batch: the bits depend neither on who computes them nor
- * on the windows.
- * Source: van den Oord et al. 2018, eq. 4; running maximum as in Milakov & Gimelshein 2018.
+ * Each rank does its share of the work and no more: four products of the batch's scores and
+ * vectors, or three where it keeps all scores from one walk to the other. Tiles begin at multiples
+ * of WB_INFONCE_TILE queries and are added in the order of the batch: the bits depend neither on
+ * who computes them nor on the windows. Source: van den Oord et al. 2018, eq. 4; running maximum as
+ * in Milakov & Gimelshein 2018.
  */
 #ifndef WB_INFONCE_H
 #define WB_INFONCE_H
@@ -66,8 +67,21 @@ typedef struct wb_infonce_row {
     float alone;  /* 1 where no candidate of the query is left, else 0 */
 } wb_infonce_row;
 
+/* Scores of a rank's queries, or the first of them, and its own passages, kept from the first walk
+ * for the second, which then multiplies them not again: at most WB_INFONCE_KEPT bytes. What comes
+ * from the first walk may differ in its last bit from what the second would find, and whether it
+ * does depends on the ranks. */
+typedef struct wb_infonce_kept {
+    int64_t first, rows;           /* queries */
+    int64_t first_column, columns; /* passages */
+    float *scores;                 /* [rows, columns] */
+} wb_infonce_kept;
+
+#define WB_INFONCE_KEPT ((size_t)64 << 20)
+
 /* The batch without its vectors, borrowed. */
 typedef struct wb_infonce_batch {
+    const wb_infonce_kept *kept;  /* of this rank, shared by its parts; NULL: nothing is kept */
     wb_infonce_row *rows;         /* [B] */
     const uint64_t *query_keys;   /* [B], equal where texts are; NULL: equal texts compete */
     const uint64_t *passage_keys; /* [N], likewise */
@@ -92,6 +106,11 @@ typedef struct wb_infonce_sides {
 
 wb_infonce_sides wb_infonce_first_walk(const wb_infonce *loss);
 wb_infonce_sides wb_infonce_second_walk(const wb_infonce *loss);
+
+/* Local. Takes room to keep scores in, of a rank's queries first .. first + n, n > 0.
+ * Error: WB_ERR_MEMORY. */
+wb_status wb_infonce_keep(wb_infonce_kept *kept, const wb_infonce *loss, int64_t first, int64_t n,
+                          wb_arena *arena);
 
 /* Local. Begins the first walk for one block; all arguments are borrowed until the last call on
  * *part. Fills the limits of its rows. Error: WB_ERR_MEMORY. */
@@ -118,5 +137,8 @@ wb_status wb_infonce_answer(wb_infonce_part *part, float *dq, float *dp,
  * call needs beside it while it runs. */
 size_t wb_infonce_part_bytes(const wb_infonce *loss, int64_t n, int64_t known);
 size_t wb_infonce_scratch_bytes(const wb_infonce *loss);
+
+/* Local. Arena bytes of wb_infonce_keep. */
+size_t wb_infonce_kept_bytes(const wb_infonce *loss, int64_t n);
 
 #endif

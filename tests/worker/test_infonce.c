@@ -17,6 +17,8 @@ typedef struct batch {
     wb_infonce_batch all;
     int64_t N;
     int64_t window;       /* queries that pass by at once; 0: all */
+    int64_t keeps;        /* parts of a rank that keeps its scores; 0: none are kept */
+    int64_t most_kept;    /* queries of which it does */
     double most;          /* largest score there can be */
     float *guide;         /* [B (1 + group), guide width], queries first; NULL without */
     float *reps;          /* [B (1 + group), d], queries first */
@@ -174,18 +176,40 @@ static wb_status walk_rows(batch *b, wb_infonce_part **part, int64_t first, int6
     return status;
 }
 
-/* Both walks, as `ranks` ranks would share them. */
+/* Room for the scores of one rank, whose parts these are: `keeps` of `ranks` parts. */
+static wb_infonce_kept keep(batch *b, int64_t part, int64_t ranks) {
+    const int64_t B = b->loss.batch, last = part + b->keeps < ranks ? part + b->keeps : ranks;
+    const int64_t first = B * part / ranks, n = B * last / ranks - first;
+    const size_t before = wb_arena_mark(b->arena);
+    wb_infonce_kept kept = {0};
+    if (n > 0) {
+        expect_ok(wb_infonce_keep(&kept, &b->loss, first, n, b->arena));
+        assert_true(wb_arena_mark(b->arena) - before <= wb_infonce_kept_bytes(&b->loss, n));
+        kept.rows = b->most_kept < kept.rows ? b->most_kept : kept.rows;
+    }
+    return kept;
+}
+
+/* Both walks, as `ranks` ranks would share them, or ranks of `keeps` parts each. */
 static void walk(batch *b, int64_t ranks) {
     const int64_t B = b->loss.batch;
     wb_infonce_part **parts = calloc((size_t)ranks, sizeof(wb_infonce_part *));
+    wb_infonce_kept *kept = calloc((size_t)ranks, sizeof(*kept));
     for (int64_t r = 0; r < ranks; r++) {
-        const int64_t first = B * r / ranks;
+        const int64_t first = B * r / ranks, of = b->keeps > 0 ? r / b->keeps : 0;
+        if (b->keeps > 0 && r % b->keeps == 0) {
+            kept[of] = keep(b, r, ranks);
+        }
+        b->all.kept = b->keeps > 0 ? &kept[of] : NULL;
         expect_ok(walk_rows(b, &parts[r], first, B * (r + 1) / ranks - first));
     }
     for (int64_t r = 0; r < ranks; r++) {
+        b->all.kept = b->keeps > 0 ? &kept[r / b->keeps] : NULL;
         expect_ok(pass_by(b, parts[r], B * r / ranks, wb_infonce_second_walk(&b->loss), answer));
     }
     free(parts);
+    free(kept);
+    b->all.kept = NULL;
     wb_arena_release(b->arena, 0);
 }
 
@@ -516,6 +540,34 @@ static void windows_give_the_bits_of_the_whole(void **state) {
     }
 }
 
+/* Products of other shapes may be rounded otherwise: the contract between layouts holds. */
+static void kept_scores_give_the_gradient_of_scores_multiplied_again(void **state) {
+    (void)state;
+    enum { B = 3 * WB_INFONCE_TILE + 90, D = 24, GROUP = 2, FLOATS = B * (1 + GROUP) * D };
+    for (int bits = 0; bits < 16; bits++) {
+        batch again = draw(B, GROUP, D, 0.1, 1.0f), kept = draw(B, GROUP, D, 0.1, 1.0f);
+        batch *const both[] = {&again, &kept};
+        for (int k = 0; k < 2; k++) {
+            batch *b = both[k];
+            repeat_texts(b, 3);
+            know_more(b);
+            b->loss.symmetric = b->loss.query_query = bits & 1;
+            b->loss.all_positives = bits & 2;
+            b->loss.filter = (wb_filter)(bits % 3);
+            b->window = bits & 4 ? WB_INFONCE_TILE : 0;
+            b->keeps = k == 0 ? 0 : 1 + bits % 3;
+            b->most_kept = bits & 8 ? 300 : B;
+            walk(b, 3);
+        }
+        for (int i = 0; i < B; i++) { /* nothing of the first walk changes */
+            assert_true(again.rows[i].loss == kept.rows[i].loss);
+        }
+        expect_relative(kept.dreps, again.dreps, FLOATS, 1e-6, "kept"); /* DESIGN 3 */
+        clear(&again);
+        clear(&kept);
+    }
+}
+
 /* Shapes, terms, masks, shares and windows drawn from the seed. */
 static void random_batches_equal_the_plain_loss(void **state) {
     (void)state;
@@ -545,6 +597,8 @@ static void random_batches_equal_the_plain_loss(void **state) {
             guide(&b, 1 + (int64_t)random_below(20, 16, i));
         }
         b.window = (int64_t)random_below(4, 17, i) * WB_INFONCE_TILE;
+        b.keeps = (int64_t)random_below(4, 19, i);
+        b.most_kept = (int64_t)random_below(700, 20, i);
         walk(&b, 1 + (int64_t)random_below(9, 18, i));
         expect_plain(&b, 1e-5, what); /* the exactness contract, DESIGN 3 */
         clear(&b);
@@ -563,6 +617,7 @@ int main(void) {
         cmocka_unit_test(a_query_without_candidates_has_no_loss_and_no_gradient),
         cmocka_unit_test(input_that_is_not_finite_is_refused_with_the_number_of_the_query),
         cmocka_unit_test(windows_give_the_bits_of_the_whole),
+        cmocka_unit_test(kept_scores_give_the_gradient_of_scores_multiplied_again),
         cmocka_unit_test(random_batches_equal_the_plain_loss),
         cmocka_unit_test(an_arena_without_room_for_a_part_or_a_tile_is_an_error),
     };
