@@ -366,22 +366,14 @@ static int64_t tile_rows(int64_t n) {
 /* ---- Scores that are kept between the walks
  * ------------------------------------------------------------------- */
 
-/* Queries whose scores with the passages of n fit. */
-static int64_t kept_rows(const wb_infonce *loss, int64_t n) {
-    return at_most((int64_t)(WB_INFONCE_KEPT / wb_float_bytes(n * loss->group)), n);
-}
-
 size_t wb_infonce_kept_bytes(const wb_infonce *loss, int64_t n) {
-    const size_t all = wb_float_bytes(n * n * loss->group);
-    return wb_arena_rounded(all < WB_INFONCE_KEPT ? all : WB_INFONCE_KEPT);
+    return wb_arena_rounded(wb_float_bytes(n * n * loss->group));
 }
 
 wb_status wb_infonce_keep(wb_infonce_kept *kept, const wb_infonce *loss, int64_t first, int64_t n,
                           wb_arena *arena) {
-    *kept = (wb_infonce_kept){.first = first,
-                              .rows = kept_rows(loss, n),
-                              .first_column = first * loss->group,
-                              .columns = n * loss->group};
+    *kept = (wb_infonce_kept){
+        .first = first, .rows = n, .first_column = first * loss->group, .columns = n * loss->group};
     return wb_arena_floats(arena, kept->rows * kept->columns, &kept->scores);
 }
 
@@ -389,16 +381,14 @@ static float *kept_at(const wb_infonce_kept *kept, int64_t row, int64_t column) 
     return kept->scores + (row - kept->first) * kept->columns + column - kept->first_column;
 }
 
-/* What there is room for of a tile of queries and passages, laid out row by row. */
+/* Of a tile of the rank's queries and any passages, what is of its own. */
 static void keep_scores(const wb_infonce_kept *kept, const tile *t) {
     const int64_t left =
         t->first_column > kept->first_column ? t->first_column : kept->first_column;
     const int64_t right = at_most(t->first_column + t->columns, kept->first_column + kept->columns);
-    const int64_t end = at_most(t->first_row + t->rows, kept->first + kept->rows);
-    for (int64_t row = t->first_row; row < end && left < right; row++) {
-        memcpy(kept_at(kept, row, left),
-               t->scores + (row - t->first_row) * t->row_step + left - t->first_column,
-               wb_float_bytes(right - left));
+    for (int64_t i = 0; i < t->rows && left < right; i++) {
+        memcpy(kept_at(kept, t->first_row + i, left),
+               t->scores + i * t->row_step + left - t->first_column, wb_float_bytes(right - left));
     }
 }
 

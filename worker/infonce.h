@@ -67,17 +67,14 @@ typedef struct wb_infonce_row {
     float alone;  /* 1 where no candidate of the query is left, else 0 */
 } wb_infonce_row;
 
-/* Scores of a rank's queries, or the first of them, and its own passages, kept from the first walk
- * for the second, which then multiplies them not again: at most WB_INFONCE_KEPT bytes. What comes
- * from the first walk may differ in its last bit from what the second would find, and whether it
- * does depends on the ranks. */
+/* Scores of a rank's queries and its own passages, kept from the first walk for the second, which
+ * then does not multiply them again. A score of the first walk may differ in its last bit from what
+ * the second would find, so bits depend on which passages are the rank's own. */
 typedef struct wb_infonce_kept {
     int64_t first, rows;           /* queries */
     int64_t first_column, columns; /* passages */
     float *scores;                 /* [rows, columns] */
 } wb_infonce_kept;
-
-#define WB_INFONCE_KEPT ((size_t)64 << 20)
 
 /* The batch without its vectors, borrowed. */
 typedef struct wb_infonce_batch {
