@@ -195,9 +195,11 @@ static wb_status describe_model(void) {
 /* ---- The run folder and the metrics
  * -------------------------------------------------------------------------------- */
 
+static int64_t restarts;
+static wb_run_folder *earlier;
+
 /* Each try is a later life of the job: what an earlier one could not give back, it takes over. */
 static wb_status hold_folder(void) {
-    static int64_t restarts;
     wb_status status = WB_OK;
     wb_run_folder *run = NULL;
     char notice[256], text[256];
@@ -211,6 +213,18 @@ static wb_status hold_folder(void) {
 done:
     wb_run_folder_close(run);
     return status;
+}
+
+/* An earlier life that goes on, cut off, with the kernel's lock in its hand. */
+static void hold_it_before(void) {
+    char notice[256];
+    const wb_run_owner owner = {.job = "7", .restart = ++restarts};
+    assert_ok(wb_run_folder_open(&earlier, in_folder("run"), &owner, notice, sizeof(notice)));
+}
+
+static void give_it_back(void) {
+    wb_run_folder_close(earlier);
+    wb_error_clear();
 }
 
 static wb_status log_steps(int64_t first, int64_t last) {
@@ -518,6 +532,7 @@ static const struct {
     {"describe a run", open_sink, describe, a_generation_is_whole, close_sink},
     {"describe a model", open_sink, describe_model, whatever, close_sink},
     {"hold a folder", nothing, hold_folder, whatever, nothing},
+    {"take a folder over", hold_it_before, hold_folder, whatever, give_it_back},
     {"continue the metrics", begin_log, continue_log, log_is_whole, nothing},
     {"write tensors", nothing, write_tensors, tensors_are_whole, nothing},
     {"read tensors", tensors_are_there, read_tensors, tensors_are_whole, nothing},
