@@ -1,6 +1,6 @@
 """Where a training step's time goes, by function: one rank of one thread under `perf record`, real text, dropout on.
 
-    profile.py PROGRAM OUT [--steps N]
+    step_profile.py PROGRAM OUT [--steps N]
 
 Prints a table and writes OUT/profile.txt. Needs perf (Debian: linux-perf) and the right to count cycles of one's own
 processes.
