@@ -2,7 +2,7 @@
 set terminal svg size 900,480 font "sans,13" background "white"
 set output folder."/ratios.svg"
 set logscale x 2
-set xrange [0.5:64]
+set xrange [0.5:128]
 set xlabel "times the peer's rate (log scale)"
 set title "diamonds: what was aimed at"
 set rmargin 4
