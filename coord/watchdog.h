@@ -5,9 +5,8 @@
  * collective calls it has begun. Whoever reaches the limit reads these notes. A rank without a
  * fresh note does not answer: it is stopped, or its machine is gone. If all answer, those that have
  * begun the fewest collective calls are the ones the others wait for; where these are most ranks,
- * the others may have left a call out. The finding goes to
- * RUN/stuck.txt and stderr, once, and the process ends with code 10; mpirun or srun -K end the
- * rest.
+ * the others may have left a call out. The finding goes to RUN/stuck.txt and stderr, once, and the
+ * process ends with code 10; mpirun or srun -K end the rest.
  *
  * Allowed are `patience` seconds or ten median steps, times what the phase may take (timetable.h),
  * and ten times as much before the first step is done. An evaluation may take for ever: its parts

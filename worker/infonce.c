@@ -392,7 +392,8 @@ static void keep_scores(const wb_infonce_kept *kept, const tile *t) {
     }
 }
 
-/* True where all scores of a tile are kept: its passages are the rank's own. */
+/* True where all scores of a tile of the second walk are kept: its passages are the rank's own in
+ * any case, its queries must be, too. */
 static bool is_kept(const wb_infonce_kept *kept, const tile *t) {
     return kept && t->first_row >= kept->first &&
            t->first_row + t->rows <= kept->first + kept->rows;
