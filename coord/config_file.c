@@ -148,8 +148,9 @@ wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char
     size_t bytes = 0;
     bool parsed = false;
     reader r = {.path = path, .config = config, .origins = origins};
-    if (wb_file_read(path, FILE_CAP, &text, &bytes) != WB_OK) {
-        status = WB_ERR_CONFIG; /* the message is there; a configuration is not input data */
+    status = wb_file_read(path, FILE_CAP, &text, &bytes);
+    if (status != WB_OK) {
+        status = status == WB_ERR_INPUT ? WB_ERR_CONFIG : status; /* it is not input data */
         goto done;
     }
     WB_TRY(survey(path, text, bytes));
