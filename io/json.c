@@ -80,6 +80,14 @@ static int64_t line_of_excess(const char *text, size_t bytes, int64_t most) {
     return 0;
 }
 
+static int64_t lines_in(const char *text, size_t bytes) {
+    int64_t lines = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        lines += text[i] == '\n';
+    }
+    return lines;
+}
+
 static wb_status parse(json_t **value, const char *text, size_t bytes, size_t flags,
                        const char *where, int64_t first_line, int64_t most) {
     static once_flag watched = ONCE_FLAG_INIT;
@@ -89,6 +97,11 @@ static wb_status parse(json_t **value, const char *text, size_t bytes, size_t fl
     if (excess > 0) {
         return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %lld values; so many are not allowed",
                         where, (long long)(first_line + excess - 1), (long long)most);
+    }
+    const char *nul = memchr(text, '\0', bytes); /* jansson does not see one behind a number */
+    if (nul) {
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: not valid JSON: a NUL byte", where,
+                        (long long)(first_line + lines_in(text, (size_t)(nul - text))));
     }
     call_once(&watched, watch_memory);
     pieces all = {.text = text, .bytes = bytes};

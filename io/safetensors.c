@@ -19,7 +19,8 @@ enum {
     LENGTH_BYTES = 8,
     HEADER_MOST = 100 * 1000 * 1000, /* bytes, as in the reference implementation */
     TENSORS_MOST = 100 * 1000,
-    BLOCK = 1 << 14, /* elements converted at once */
+    DEPTH_MOST = 127, /* of objects and arrays, likewise */
+    BLOCK = 1 << 14,  /* elements converted at once */
 };
 
 static const struct {
@@ -45,6 +46,30 @@ const char *wb_dtype_name(wb_dtype dtype) {
     return dtypes[dtype].name;
 }
 
+/* Rules that a parsed header would no longer show: -0 is no count, and not even what is ignored may
+ * be nested deeply. */
+static wb_status check_zeros_and_depth(const char *text, size_t bytes, const char *path) {
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < bytes; i++) {
+        const char c = text[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else if (c == '-' && text[i + 1] == '0') { /* the last byte is no minus */
+            return WB_ERROR(WB_ERR_INPUT, "%s: -0 at byte %zu; it must be a whole number", path,
+                            LENGTH_BYTES + i);
+        } else if ((c == '{' || c == '[') && ++depth > DEPTH_MOST) {
+            return WB_ERROR(WB_ERR_INPUT, "%s: nested deeper than %d at byte %zu", path, DEPTH_MOST,
+                            LENGTH_BYTES + i);
+        } else {
+            depth -= c == '}' || c == ']';
+            quoted = c == '"';
+        }
+    }
+    return WB_OK;
+}
+
 /* Rules on the bytes of the header before they are parsed. */
 static wb_status check_header_text(const char *text, size_t bytes, const char *path) {
     if (text[0] != '{') {
@@ -61,7 +86,7 @@ static wb_status check_header_text(const char *text, size_t bytes, const char *p
                         "allowed",
                         path, (unsigned)(unsigned char)text[end - 1]);
     }
-    return WB_OK;
+    return check_zeros_and_depth(text, end, path);
 }
 
 static wb_status check_metadata(const json_t *metadata, const char *path) {

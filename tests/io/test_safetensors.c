@@ -94,8 +94,31 @@ static void invalid_json_is_rejected(void **state) {
     (void)state;
     assert_header_refused("{\"a\":}", 0, "not valid JSON");
     assert_header_refused("{}{}", 0, "not valid JSON");
+    const char nul[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\n\"data_offsets\":[0,4\0]}}";
+    put_file(sizeof(nul) - 1, nul, sizeof(nul) - 1, 4);
+    assert_refused(open_and_close(), WB_ERR_INPUT, ":2: not valid JSON: a NUL byte");
     assert_header_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,],\"data_offsets\":[0,4]}}", 4,
                           "not valid JSON");
+}
+
+/* The header and the tensor are two of the depth. */
+static void what_is_ignored_may_not_be_nested_deeply(void **state) {
+    (void)state;
+    char header[400];
+    for (int depth = 125; depth <= 126; depth++) {
+        char open[127] = {0}, closed[127] = {0};
+        memset(open, '[', (size_t)depth);
+        memset(closed, ']', (size_t)depth);
+        (void)snprintf(
+            header, sizeof(header),
+            "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0],\"x\":%s%s}}", open,
+            closed);
+        if (depth == 125) {
+            assert_header_accepted(header, 0);
+        } else {
+            assert_header_refused(header, 0, "nested deeper than 127 at byte");
+        }
+    }
 }
 
 static void header_that_is_not_an_object_is_rejected(void **state) {
@@ -197,6 +220,11 @@ static void offsets_that_are_no_64_bit_counts_are_rejected(void **state) {
                           "\"data_offsets\" has 1 elements");
     assert_header_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}", 4,
                           "\"shape\" must be an array");
+    assert_header_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-0,4]}}", 4,
+                          "-0 at byte 56; it must be a whole number");
+    assert_header_accepted("{\"a-0\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    assert_header_accepted("{\"\\\"-0\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                           4);
 }
 
 static void ranges_that_overlap_or_leave_holes_are_rejected(void **state) {
@@ -504,6 +532,7 @@ int main(void) {
         cmocka_unit_test(header_length_that_overflows_is_rejected),
         cmocka_unit_test(invalid_utf8_is_rejected),
         cmocka_unit_test(invalid_json_is_rejected),
+        cmocka_unit_test(what_is_ignored_may_not_be_nested_deeply),
         cmocka_unit_test(header_that_is_not_an_object_is_rejected),
         cmocka_unit_test(padding_other_than_blanks_is_rejected),
         cmocka_unit_test(duplicate_keys_are_rejected),
