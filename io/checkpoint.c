@@ -22,8 +22,9 @@ static wb_status sum_file(const char *path, int64_t *bytes, uint64_t *sum) {
     struct stat info;
     void *block = malloc(BLOCK);
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    WB_CHECK(file >= 0 && fstat(file, &info) == 0 && S_ISREG(info.st_mode), WB_ERR_INPUT,
-             "%s: cannot open: %s", path, strerror(errno));
+    WB_CHECK(file >= 0 && fstat(file, &info) == 0, WB_ERR_INPUT, "%s: cannot open: %s", path,
+             strerror(errno));
+    WB_CHECK(S_ISREG(info.st_mode), WB_ERR_INPUT, "%s: is not a regular file", path);
     WB_CHECK(block, WB_ERR_MEMORY, "%s: no memory to verify it", path);
     WB_TRY(wb_hasher_create(&hasher));
     for (int64_t at = 0; at < info.st_size; at += BLOCK) {
@@ -305,8 +306,7 @@ static wb_status remove_leftovers(const char *checkpoints) {
             break;
         }
         const size_t length = strlen(name);
-        if (strncmp(name, "step-", 5) == 0 && length > 4 &&
-            strcmp(name + length - 4, ".tmp") == 0) {
+        if (strncmp(name, "step-", 5) == 0 && strcmp(name + length - 4, ".tmp") == 0) {
             char path[WB_PATH];
             WB_TRY(wb_path_join(path, checkpoints, "%s", name));
             WB_TRY(wb_folder_remove(path));
@@ -376,7 +376,7 @@ static wb_status keep_independent(survey *s, int64_t from) {
     }
     while (!found && from < s->all.count) {
         WB_TRY(next_good(s, from, &from));
-        if (from < s->all.count && !share_a_file(&s->manifests[s->newest], &s->manifests[from])) {
+        if (!share_a_file(&s->manifests[s->newest], &s->manifests[from])) {
             s->kept[from] = found = true;
         }
         from++;

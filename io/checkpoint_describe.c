@@ -1,8 +1,7 @@
 /* What `inspect` prints: facts first, then a line a tensor. Written for eyes, not for programs. */
 #include "checkpoint.h"
 
-#include "files.h"
-#include "json.h"
+#include "checkpoint_manifest.h"
 #include "model_folder.h"
 #include "safetensors.h"
 #include "units.h"
@@ -10,8 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MANIFEST_MOST = 16 << 20 };
-
+/* A count that leaves 63 bits is told as 0: a manifest's shapes are for people, nothing checks
+ * them. */
 static void print_shape(FILE *out, const char *name, const int64_t *shape, int rank,
                         const char *dtype) {
     int64_t count = 1;
@@ -20,7 +19,7 @@ static void print_shape(FILE *out, const char *name, const int64_t *shape, int r
         const size_t used = strlen(text);
         (void)snprintf(text + used, sizeof(text) - used, "%s%lld", i > 0 ? " x " : "",
                        (long long)shape[i]);
-        count *= shape[i];
+        count = wb_multiply(count, shape[i], &count) ? count : 0;
     }
     (void)fprintf(out, "  %-60s %-5s %-16s %14s\n", name, dtype, text, wb_count_text(count).text);
 }
@@ -45,10 +44,6 @@ done:
     return status;
 }
 
-static const char *text_of(const json_t *value) {
-    return json_is_string(value) ? json_string_value(value) : "?";
-}
-
 /* A whole number or a text of the manifest, as it stands there. */
 static void print_member(FILE *out, const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
@@ -61,48 +56,43 @@ static void print_member(FILE *out, const json_t *object, const char *key) {
     }
 }
 
-static void print_manifest(FILE *out, const json_t *manifest) {
+static void print_manifest(FILE *out, const wb_manifest *manifest) {
     static const char *const keys[] = {"writer", "step", "total_steps", "finished",
                                        "rows",   "seed", "config_hash", "parameters"};
-    size_t i;
-    json_t *entry;
     for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-        print_member(out, manifest, keys[k]);
+        print_member(out, manifest->root, keys[k]);
     }
-    json_array_foreach(json_object_get(manifest, "arrays"), i, entry) {
-        (void)fprintf(out, "  %-14s %s\n", i == 0 ? "arrays" : "", text_of(entry));
+    for (int64_t i = 0; i < manifest->arrays; i++) {
+        (void)fprintf(out, "  %-14s %s\n", i == 0 ? "arrays" : "", manifest->array_names[i]);
     }
-    json_array_foreach(json_object_get(manifest, "files"), i, entry) {
-        (void)fprintf(
-            out, "  %-14s step-%lld/%s, %s, xxh3 %s\n", i == 0 ? "files" : "",
-            (long long)json_integer_value(json_object_get(entry, "step")),
-            text_of(json_object_get(entry, "name")),
-            wb_bytes_text((size_t)json_integer_value(json_object_get(entry, "bytes"))).text,
-            text_of(json_object_get(entry, "xxh3")));
+    for (int64_t i = 0; i < manifest->file_count; i++) {
+        const wb_manifest_file *file = &manifest->files[i];
+        (void)fprintf(out, "  %-14s step-%" PRId64 "/state.h5, %s, xxh3 %016" PRIx64 "\n",
+                      i == 0 ? "files" : "", file->step, wb_bytes_text((size_t)file->bytes).text,
+                      file->sum);
     }
     (void)fputc('\n', out);
-    json_array_foreach(json_object_get(manifest, "tensors"), i, entry) {
-        const json_t *dimensions = json_object_get(entry, "shape");
+    const json_t *tensors = json_object_get(manifest->root, "tensors");
+    for (int64_t i = 0; i < manifest->tensors; i++) {
+        const json_t *dimensions = json_object_get(json_array_get(tensors, (size_t)i), "shape");
         int64_t shape[WB_TENSOR_RANK] = {0};
         const int rank = json_array_size(dimensions) == 2 ? 2 : 1;
         for (int r = 0; r < rank; r++) {
             shape[r] = json_integer_value(json_array_get(dimensions, (size_t)r));
         }
-        print_shape(out, text_of(json_object_get(entry, "name")), shape, rank, "F32");
+        print_shape(out, manifest->tensor_names[i], shape, rank, "F32");
     }
 }
 
 static wb_status describe_generation(const char *folder, FILE *out) {
     wb_status status = WB_OK;
-    char path[WB_PATH];
-    json_t *manifest = NULL;
+    wb_manifest manifest = {0};
     WB_TRY(wb_checkpoint_verify(folder));
-    WB_TRY(wb_path_join(path, folder, "manifest.json"));
-    WB_TRY(wb_json_read(&manifest, path, MANIFEST_MOST));
+    WB_TRY(wb_manifest_read(&manifest, folder));
     (void)fprintf(out, "%s\n  %-14s verified\n", folder, "state");
-    print_manifest(out, manifest);
+    print_manifest(out, &manifest);
 done:
-    json_decref(manifest);
+    wb_manifest_clear(&manifest);
     return status;
 }
 

@@ -15,34 +15,19 @@ enum {
     FILE_OVERHEAD = 1 << 16,
 };
 
-/* HDF5 asks for, grows and leaves its memory through these, so that the image is held once and the
- * file system sees nothing of HDF5's own writing. */
-static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *owner) {
-    (void)op;
-    (void)owner;
-    return malloc(size);
-}
-
-static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_image_op_t op,
-                          void *owner) {
-    (void)op;
-    (void)owner;
-    return memcpy(to, from, size);
-}
-
+/* HDF5 grows and leaves its memory through these, so that the image is held once and the file
+ * system sees nothing of HDF5's own writing. What it would begin with (image_malloc, image_memcpy)
+ * is none. */
 static void *image_realloc(void *block, size_t size, H5FD_file_image_op_t op, void *owner) {
     (void)op;
     (void)owner;
     return realloc(block, size);
 }
 
-/* At the file's close the block is kept instead of freed. */
+/* The one block there is is kept instead of freed: it is done with when the file is closed. */
 static herr_t image_free(void *block, H5FD_file_image_op_t op, void *owner) {
-    if (op == H5FD_FILE_IMAGE_OP_FILE_CLOSE) {
-        ((wb_state_image *)owner)->bytes = block;
-    } else {
-        free(block);
-    }
+    (void)op;
+    ((wb_state_image *)owner)->bytes = block;
     return 0;
 }
 
@@ -59,8 +44,11 @@ static wb_status create_in_memory(hid_t *file, wb_state_image *into, size_t expe
                                   const char *path) {
     wb_status status = WB_OK;
     hid_t access = 0;
-    H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy, image_realloc, image_free,
-                                             owner_copy,   owner_free,   into};
+    H5FD_file_image_callbacks_t callbacks = {.image_realloc = image_realloc,
+                                             .image_free = image_free,
+                                             .udata_copy = owner_copy,
+                                             .udata_free = owner_free,
+                                             .udata = into};
     WB_TRY_HDF5(access = H5Pcreate(H5P_FILE_ACCESS), WB_ERR_MEMORY, path);
     WB_TRY_HDF5(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110), WB_ERR_INTERNAL,
                 path);
@@ -110,7 +98,7 @@ done:
 /* Whether the file of `step` holds tensor i of array a. */
 static bool holds(const wb_checkpoint *state, const int64_t *holders, int64_t step, int64_t a,
                   int64_t i) {
-    return !holders || holders[a * state->table->length + i] == step;
+    return holders[a * state->table->length + i] == step;
 }
 
 static wb_status put_array(hid_t file, const wb_checkpoint *state, const int64_t *holders,

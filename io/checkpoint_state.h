@@ -11,8 +11,7 @@ typedef struct wb_state_image {
 } wb_state_image;
 
 /* The parts of a state, [arrays, tensors], stand in files of several generations: `holders` names
- * the step of each. These functions write or read the parts that one file holds; NULL: all of them.
- */
+ * the step of each. These functions write or read the parts that one file holds. */
 
 /* Local. An upper bound on the bytes of the image of step state->step: whole chunks, and what HDF5
  * adds. */

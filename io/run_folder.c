@@ -88,8 +88,8 @@ static wb_status read_content(lock_content *content, bool *held, int file, const
     status = wb_json_parse(&root, text, (size_t)bytes, path, 1);
     if (status == WB_ERR_INPUT) {
         wb_error_clear();
-        WB_CHECK(root, WB_ERR_IN_USE,
-                 "%s: cannot be understood; if no job uses this run, remove it", path);
+        return WB_ERROR(WB_ERR_IN_USE,
+                        "%s: cannot be understood; if no job uses this run, remove it", path);
     }
     WB_TRY(status);
     WB_TRY(wb_json_string(root, "job", true, path, &job));
@@ -237,7 +237,8 @@ static wb_status take_lock(wb_run_folder *run, const wb_run_owner *owner, char *
     fill_us(&run->us, run->lock, owner);
     const char *const reason = held ? why_gone(&holder, &run->us, owner) : NULL;
     if ((held && !reason) || (!locked && !(reason && may_still_run(&holder, &run->us)))) {
-        WB_TRY(in_use(run, &holder));
+        status = in_use(run, &holder);
+        goto done;
     }
     if (held) {
         (void)snprintf(notice, notice_bytes, "%s: taken over from job %s, host %s, pid %lld: %s",
@@ -306,8 +307,11 @@ void wb_run_folder_close(wb_run_folder *run) {
     if (!run) {
         return;
     }
+    const bool told = wb_error_message()[0] != '\0';
     if (check_ours(run) == WB_OK) {
         (void)!ftruncate(run->lock, 0);
+    } else if (!told) {
+        wb_error_clear();
     }
     (void)close(run->lock);
     free(run);

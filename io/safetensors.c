@@ -89,16 +89,14 @@ static wb_status check_header_text(const char *text, size_t bytes, const char *p
     return check_zeros_and_depth(text, end, path);
 }
 
-static wb_status check_metadata(const json_t *metadata, const char *path) {
-    const char *key;
-    json_t *value;
-    if (!json_is_object(metadata)) {
+static wb_status check_metadata(json_t *metadata, const char *path) {
+    if (json_typeof(metadata) != JSON_OBJECT) {
         return WB_ERROR(WB_ERR_INPUT, "%s: __metadata__ must be an object of strings", path);
     }
-    json_object_foreach((json_t *)metadata, key, value) {
-        if (!json_is_string(value)) {
+    for (void *at = json_object_iter(metadata); at; at = json_object_iter_next(metadata, at)) {
+        if (json_typeof(json_object_iter_value(at)) != JSON_STRING) {
             return WB_ERROR(WB_ERR_INPUT, "%s: __metadata__: \"%.100s\" must be a string", path,
-                            key);
+                            json_object_iter_key(at));
         }
     }
     return WB_OK;
@@ -134,7 +132,7 @@ static wb_status read_array(const json_t *object, const char *key, size_t least,
     }
     for (size_t i = 0; i < size; i++) {
         const json_t *value = json_array_get(array, i);
-        if (!json_is_integer(value) || json_integer_value(value) < 0) {
+        if (json_typeof(value) != JSON_INTEGER || json_integer_value(value) < 0) {
             return WB_ERROR(WB_ERR_INPUT,
                             "%s: \"%s\"[%zu] must be a whole number from 0 to 2^63 - 1", where, key,
                             i);
@@ -180,7 +178,7 @@ static wb_status read_entry(wb_safetensors_entry *entry, const char *name, const
     int64_t offsets[2] = {0};
     int length = 0;
     (void)snprintf(where, sizeof(where), "%s: tensor %.160s", path, name);
-    WB_CHECK(json_is_object(object), WB_ERR_INPUT, "%s: must be an object", where);
+    WB_CHECK(json_typeof(object) == JSON_OBJECT, WB_ERR_INPUT, "%s: must be an object", where);
     entry->name = strdup(name);
     WB_CHECK(entry->name, WB_ERR_MEMORY, "%s: no memory for its name", where);
     WB_TRY(read_dtype(entry, object, where));
@@ -196,15 +194,15 @@ done:
 static wb_status read_entries(wb_safetensors *file, json_t *header) {
     wb_status status = WB_OK;
     const size_t size = json_object_size(header);
-    const char *name;
-    json_t *value;
     WB_CHECK(size <= TENSORS_MOST, WB_ERR_INPUT, "%s: %zu tensors; at most %d are allowed",
              file->path, size, TENSORS_MOST);
     file->entries = calloc(size + 1, sizeof(*file->entries));
     file->by_name = calloc(size + 1, sizeof(*file->by_name));
     WB_CHECK(file->entries && file->by_name, WB_ERR_MEMORY, "%s: no memory for %zu tensors",
              file->path, size);
-    json_object_foreach(header, name, value) {
+    for (void *at = json_object_iter(header); at; at = json_object_iter_next(header, at)) {
+        const char *name = json_object_iter_key(at);
+        json_t *value = json_object_iter_value(at);
         if (strcmp(name, "__metadata__") == 0) {
             WB_TRY(check_metadata(value, file->path));
         } else {

@@ -56,10 +56,8 @@ static step step_of(const wb_folded *folded, int count) {
         const bool kept = folded->kind != WB_CHAR_STRIPPED;
         return kept == (folded->combining_class == 0) ? steps[folded->kind] : STEP_FOLD;
     }
-    const bool apart = count == 3 && folded[0].kind == WB_CHAR_SPACE &&
-                       folded[1].kind == WB_CHAR_WORD && folded[1].combining_class == 0 &&
-                       folded[2].kind == WB_CHAR_SPACE;
-    return apart ? STEP_IDEOGRAPH : STEP_FOLD;
+    /* only an ideograph is set apart by spaces */
+    return count == 3 && folded[0].kind == WB_CHAR_SPACE ? STEP_IDEOGRAPH : STEP_FOLD;
 }
 
 static void fill_tables(wb_tokenizer *t) {

@@ -132,7 +132,7 @@ static wb_status read_config(wb_tokenizer_spec *spec, const char *path) {
     wb_status status = WB_OK;
     json_t *config = NULL;
     WB_TRY(wb_json_read(&config, path, file_cap));
-    WB_CHECK(json_is_object(config), WB_ERR_INPUT, "%s: is no JSON object", path);
+    WB_CHECK(json_typeof(config) == JSON_OBJECT, WB_ERR_INPUT, "%s: is no JSON object", path);
     wb_unicode_rules *rules = &spec->rules;
     WB_TRY(wb_json_bool(config, "do_lower_case", false, path, &rules->lowercase));
     rules->strip_accents = rules->lowercase;
@@ -187,8 +187,8 @@ static wb_status read_added_row(const json_t *json, int64_t number, const char *
                                 added_row *row) {
     static const char *const unsupported[] = {"single_word", "lstrip", "rstrip", "normalized"};
     wb_status status = WB_OK;
-    WB_CHECK(json_is_object(json), WB_ERR_INPUT, "%s: added token %lld is no object", where,
-             (long long)number);
+    WB_CHECK(json_typeof(json) == JSON_OBJECT, WB_ERR_INPUT, "%s: added token %lld is no object",
+             where, (long long)number);
     WB_TRY(wb_json_string(json, "content", true, where, &row->text));
     row->bytes = strlen(row->text);
     WB_TRY(check_token(row->text, row->bytes, where, number));
@@ -205,16 +205,13 @@ done:
 }
 
 /* Bytes that the tokens of a file take up in storage, each with its NUL. */
-static size_t storage_bytes(const json_t *vocabulary, const json_t *added) {
-    size_t bytes = 1, index;
-    const char *text;
-    size_t length;
-    json_t *value;
-    json_object_keylen_foreach((json_t *)vocabulary, text, length, value) {
-        bytes += length + 1;
+static size_t storage_bytes(json_t *vocabulary, const json_t *added) {
+    size_t bytes = 1;
+    for (void *at = json_object_iter(vocabulary); at; at = json_object_iter_next(vocabulary, at)) {
+        bytes += json_object_iter_key_len(at) + 1;
     }
-    json_array_foreach(added, index, value) {
-        bytes += json_string_length(json_object_get(value, "content")) + 1;
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        bytes += json_string_length(json_object_get(json_array_get(added, i), "content")) + 1;
     }
     return bytes;
 }
@@ -233,14 +230,14 @@ static wb_status store(wb_tokenizer_spec *spec, char **end, const char *text, si
     return WB_OK;
 }
 
-static wb_status store_pieces(wb_tokenizer_spec *spec, const json_t *vocabulary, char **end,
+static wb_status store_pieces(wb_tokenizer_spec *spec, json_t *vocabulary, char **end,
                               const char *where) {
     wb_status status = WB_OK;
-    const char *text;
-    size_t bytes;
-    json_t *value;
-    json_object_keylen_foreach((json_t *)vocabulary, text, bytes, value) {
-        const json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
+    for (void *at = json_object_iter(vocabulary); at; at = json_object_iter_next(vocabulary, at)) {
+        const char *text = json_object_iter_key(at);
+        const size_t bytes = json_object_iter_key_len(at);
+        const json_t *value = json_object_iter_value(at);
+        const json_int_t id = json_typeof(value) == JSON_INTEGER ? json_integer_value(value) : -1;
         WB_TRY(check_token(text, bytes, where, id));
         WB_CHECK(id >= 0 && id < spec->pieces, WB_ERR_INPUT,
                  "%s: token \"%.100s\" has the id %lld; %lld tokens must have the ids 0 to %lld",
@@ -256,11 +253,9 @@ done:
 static wb_status store_added(wb_tokenizer_spec *spec, const json_t *added, int64_t places,
                              char **end, const char *where) {
     wb_status status = WB_OK;
-    size_t index;
-    json_t *value;
-    json_array_foreach(added, index, value) {
+    for (size_t i = 0; i < json_array_size(added); i++) {
         added_row row = {0};
-        WB_TRY(read_added_row(value, (int64_t)index, where, &row));
+        WB_TRY(read_added_row(json_array_get(added, i), (int64_t)i, where, &row));
         WB_CHECK(row.id < places, WB_ERR_INPUT,
                  "%s: the added token %.100s has the id %lld; ids must have no gaps", where,
                  row.text, (long long)row.id);
@@ -282,7 +277,7 @@ done:
     return status;
 }
 
-static wb_status read_tokens(wb_tokenizer_spec *spec, const json_t *vocabulary, const json_t *added,
+static wb_status read_tokens(wb_tokenizer_spec *spec, json_t *vocabulary, const json_t *added,
                              const char *where) {
     wb_status status = WB_OK;
     WB_CHECK(json_is_object(vocabulary), WB_ERR_INPUT,
@@ -336,7 +331,7 @@ static wb_status read_pair(const wb_tokenizer_spec *spec, const json_t *part, co
     if (find_special(spec, text, where, id) != WB_OK) {
         return WB_ERR_INPUT;
     }
-    return json_is_integer(number) && json_integer_value(number) == *id
+    return json_typeof(number) == JSON_INTEGER && json_integer_value(number) == *id
                ? WB_OK
                : WB_ERROR(WB_ERR_INPUT, "%s: the post-processor's id of %.100s must be %d", where,
                           text, *id);
@@ -394,7 +389,7 @@ static wb_status read_tokenizer_json(wb_tokenizer_spec *spec, const char *path) 
     wb_status status = WB_OK;
     json_t *root = NULL;
     WB_TRY(wb_json_read(&root, path, file_cap));
-    WB_CHECK(json_is_object(root), WB_ERR_INPUT, "%s: is no JSON object", path);
+    WB_CHECK(json_typeof(root) == JSON_OBJECT, WB_ERR_INPUT, "%s: is no JSON object", path);
     WB_TRY(read_normalizer(spec, root, path));
     WB_TRY(read_model(spec, root, path));
     WB_TRY(read_post_processor(spec, root, path));

@@ -20,7 +20,7 @@ typedef struct builder {
     const wb_token *tokens;
     const char *where;
     int64_t used_end; /* units from here on are free */
-    int64_t lowest;   /* units below are in use, or not worth trying */
+    int64_t lowest;   /* units below are in use, or too low for a base */
     pending *queue;
     int64_t queued, queue_capacity;
 } builder;
@@ -91,7 +91,7 @@ static int64_t find_base(builder *b, const unsigned char *bytes, int count) {
     int64_t place = b->lowest;
     for (int tried = 0; tried < PLACES_TRIED && place < b->used_end; tried++, place++) {
         const int64_t base = place - bytes[0];
-        if (base >= 0 && units[place].parent == WB_TRIE_FREE && fits(b, base, bytes, count)) {
+        if (units[place].parent == WB_TRIE_FREE && fits(b, base, bytes, count)) {
             return base;
         }
     }
@@ -140,7 +140,7 @@ done:
 
 wb_status wb_trie_build(wb_trie *trie, wb_token *tokens, int64_t count, const char *where) {
     wb_status status = WB_OK;
-    builder b = {.trie = trie, .tokens = tokens, .where = where, .used_end = 1, .lowest = 1};
+    builder b = {.trie = trie, .tokens = tokens, .where = where, .used_end = 1, .lowest = BYTES};
     *trie = (wb_trie){0};
     qsort(tokens, (size_t)count, sizeof(*tokens), compare_tokens);
     for (int64_t i = 1; i < count; i++) {

@@ -1,8 +1,11 @@
 /* The functions that can fail. tests/CMakeLists.txt reads their names from this file. */
 #include "failing_calls.h"
 
+#include "files.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <hdf5.h>
@@ -16,10 +19,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+enum { FRAMES = 48, CALLS_NOTED = 1 << 14 };
+
 static wb_fault armed;
 static long chosen, calls;
 static const char *failed = "nothing";
-static FILE *broken; /* whose reads have failed */
+static FILE *broken;                 /* whose reads have failed */
+static uint64_t places[CALLS_NOTED]; /* where each call came from, when none was to fail */
+static long noted;
 
 void wb_faults_arm(wb_fault kind, long n) {
     armed = kind;
@@ -38,8 +45,40 @@ const char *wb_fault_name(void) {
     return failed;
 }
 
+/* The functions of this program that have led here; those of libraries between them do not count,
+ * so that a text of many values is one place. */
+static uint64_t place_of_call(void) {
+    extern const char __executable_start[], etext[];
+    void *frames[FRAMES];
+    uint64_t place = 0;
+    const int count = backtrace(frames, FRAMES);
+    for (int i = 0; i < count; i++) {
+        const char *const at = frames[i];
+        if (at >= __executable_start && at < etext) {
+            place = place * 0x9e3779b97f4a7c15u + (uintptr_t)at;
+        }
+    }
+    return place;
+}
+
+bool wb_fault_is_first_of_its_place(long n) {
+    for (long i = 0; n <= noted && i < n - 1; i++) {
+        if (places[i] == places[n - 1]) {
+            return false;
+        }
+    }
+    return n <= noted;
+}
+
 static bool fails(wb_fault kind, const char *name) {
-    if (kind != armed || ++calls != chosen) {
+    if (kind != armed) {
+        return false;
+    }
+    if (chosen == 0 && calls < CALLS_NOTED) {
+        places[calls] = place_of_call();
+        noted = calls + 1;
+    }
+    if (++calls != chosen) {
         return false;
     }
     failed = name;
@@ -103,6 +142,7 @@ CALL(FILES, ssize_t, -1, pwrite, (int file, const void *data, size_t bytes, off_
 CALL(FILES, int, -1, ftruncate, (int file, off_t bytes), (file, bytes))
 CALL(FILES, int, -1, statvfs, (const char *path, struct statvfs *out), (path, out))
 CALL(FILES, int, -1, nftw, (const char *path, __nftw_func_t each, int files, int flags), (path, each, files, flags))
+CALL(FILES, int, -1, gethostname, (char *name, size_t bytes), (name, bytes))
 CLOSE(FILES, int, EOF, fclose, (FILE *stream), (stream))
 
 /* ---- HDF5
@@ -128,6 +168,7 @@ CALL(HDF5, herr_t, -1, H5Pset_libver_bounds, (hid_t list, H5F_libver_t low, H5F_
 CALL(HDF5, herr_t, -1, H5Pset_fletcher32, (hid_t list), (list))
 CALL(HDF5, herr_t, -1, H5Pset_chunk, (hid_t list, int rank, const hsize_t *sizes), (list, rank, sizes))
 CALL(HDF5, herr_t, -1, H5Pset_chunk_cache, (hid_t list, size_t slots, size_t bytes, double w0), (list, slots, bytes, w0))
+CALL(HDF5, herr_t, -1, H5Pset_file_image_callbacks, (hid_t list, H5FD_file_image_callbacks_t *all), (list, all))
 CALL(HDF5, herr_t, -1, H5Pset_fapl_core, (hid_t list, size_t step, hbool_t on_disk), (list, step, on_disk))
 CALL(HDF5, int, -1, H5Pget_chunk, (hid_t list, int rank, hsize_t *sizes), (list, rank, sizes))
 CALL(HDF5, int, -1, H5Pget_nfilters, (hid_t list), (list))
@@ -167,6 +208,23 @@ int __wrap_open(const char *path, int flags, ...) {
     const mode_t mode = (flags & O_CREAT) ? va_arg(more, mode_t) : 0;
     va_end(more);
     return fails(WB_FAULT_FILES, "open") ? -1 : __real_open(path, flags, mode);
+}
+
+/* A folder whose name is as long as names may be: whatever is put behind it is too long. */
+wb_status __real_wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...);
+wb_status __wrap_wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...);
+wb_status __wrap_wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
+    char tail[WB_PATH], longest[WB_PATH];
+    va_list more;
+    va_start(more, name);
+    (void)vsnprintf(tail, sizeof(tail), name, more);
+    va_end(more);
+    if (fails(WB_FAULT_PATHS, "wb_path_join")) {
+        memset(longest, 'n', WB_PATH - 1);
+        longest[WB_PATH - 1] = '\0';
+        folder = longest;
+    }
+    return __real_wb_path_join(path, folder, "%s", tail);
 }
 
 /* Nobody pulls the plug: what would take most of the time is left out. */

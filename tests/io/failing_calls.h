@@ -5,15 +5,21 @@
 #ifndef WB_FAILING_CALLS_H
 #define WB_FAILING_CALLS_H
 
+#include <stdbool.h>
+
 typedef enum wb_fault {
     WB_FAULT_NONE,
     WB_FAULT_MEMORY, /* allocations, with ENOMEM */
     WB_FAULT_FILES,  /* the C library's files and folders, with EIO */
     WB_FAULT_HDF5,
+    WB_FAULT_PATHS, /* paths that are put together: too long */
 } wb_fault;
 
 /* From now on calls of this kind are counted, and call number n fails (0: none). */
 void wb_faults_arm(wb_fault kind, long n);
+
+/* Whether no call before number n, when none was to fail, came the same way through the program. */
+bool wb_fault_is_first_of_its_place(long n);
 
 /* Ends that. Returns how many calls there were. */
 long wb_faults_disarm(void);
