@@ -104,19 +104,22 @@ static wb_status add_step(generations *all, int64_t step) {
     return WB_OK;
 }
 
+/* *folder is NULL where the run has no checkpoints yet. */
+static wb_status open_generations(DIR **folder, const char *path) {
+    *folder = opendir(path);
+    return *folder || errno == ENOENT
+               ? WB_OK
+               : WB_ERROR(WB_ERR_CHECKPOINT, "%s: cannot list it: %s", path, strerror(errno));
+}
+
 /* A run without checkpoints has none; steps are owned by the caller, also on error. */
 static wb_status list_generations(generations *all, const char *run_folder) {
     wb_status status = WB_OK;
     DIR *folder = NULL;
     *all = (generations){0};
     WB_TRY(wb_path_join(all->folder, run_folder, "checkpoints"));
-    folder = opendir(all->folder);
-    if (!folder) {
-        WB_CHECK(errno == ENOENT, WB_ERR_CHECKPOINT, "%s: cannot list it: %s", all->folder,
-                 strerror(errno));
-        return WB_OK;
-    }
-    for (;;) {
+    WB_TRY(open_generations(&folder, all->folder));
+    while (folder) {
         const char *name;
         WB_TRY(wb_folder_next(folder, all->folder, &name));
         if (!name) {
@@ -295,11 +298,9 @@ done:
 
 static wb_status remove_leftovers(const char *checkpoints) {
     wb_status status = WB_OK;
-    DIR *folder = opendir(checkpoints);
-    if (!folder) {
-        return WB_OK;
-    }
-    for (;;) {
+    DIR *folder = NULL;
+    WB_TRY(open_generations(&folder, checkpoints));
+    while (folder) {
         const char *name;
         WB_TRY(wb_folder_next(folder, checkpoints, &name));
         if (!name) {
@@ -313,7 +314,9 @@ static wb_status remove_leftovers(const char *checkpoints) {
         }
     }
 done:
-    (void)closedir(folder);
+    if (folder) {
+        (void)closedir(folder);
+    }
     return status;
 }
 

@@ -164,6 +164,30 @@ static wb_status prune(void) {
     return wb_checkpoint_prune(folder, 2);
 }
 
+/* Two more than are kept, one that says it is another, and what a killed writer left. */
+static void many_generations(void) {
+    for (int step = 0; step <= STEPS; step++) {
+        const wb_checkpoint state = state_of(step, history[step]);
+        assert_ok(wb_checkpoint_write(folder, &state));
+    }
+    assert_ok(wb_folder_make(in_folder("checkpoints/step-4")));
+    assert_ok(wb_file_copy(in_folder("checkpoints/step-3/manifest.json"),
+                           in_folder("checkpoints/step-4/manifest.json")));
+    assert_ok(wb_folder_make(in_folder("checkpoints/step-5.7.0.tmp")));
+}
+
+/* One that could not be read once is passed over, and step 1 is kept for it. */
+static void few_are_left(bool succeeded) {
+    a_generation_is_whole(true);
+    for (int step = 2; step <= STEPS + 1; step++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "checkpoints/step-%d", step);
+        assert_true(wb_path_is_folder(in_folder(name)));
+    }
+    assert_true(!succeeded || !wb_path_is_folder(in_folder("checkpoints/step-0")));
+    assert_true(!succeeded || !wb_path_is_folder(in_folder("checkpoints/step-5.7.0.tmp")));
+}
+
 static wb_status peek(void) {
     wb_checkpoint facts;
     bool found = false;
@@ -296,6 +320,31 @@ static void tensors_are_whole(bool succeeded) {
     }
 }
 
+/* One tensor of three numbers in bfloat16: 1, 2 and 3. */
+static void make_halves(void) {
+    static const char header[] =
+        "{\"a\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[0,6]}}";
+    static const uint16_t halves[] = {0x3f80, 0x4000, 0x4040};
+    const uint64_t length = sizeof(header) - 1;
+    char bytes[sizeof(length) + sizeof(header) - 1 + sizeof(halves)];
+    memcpy(bytes, &length, sizeof(length));
+    memcpy(bytes + sizeof(length), header, length);
+    memcpy(bytes + sizeof(length) + length, halves, sizeof(halves));
+    put_bytes(in_folder("half.safetensors"), bytes, sizeof(bytes));
+}
+
+static wb_status read_halves(void) {
+    wb_status status = WB_OK;
+    wb_safetensors *file = NULL;
+    float values[3];
+    WB_TRY(wb_safetensors_open(&file, in_folder("half.safetensors")));
+    WB_TRY(wb_safetensors_read(file, wb_safetensors_at(file, 0), values));
+    assert_true(values[0] == 1.0f && values[1] == 2.0f && values[2] == 3.0f);
+done:
+    wb_safetensors_close(file);
+    return status;
+}
+
 static wb_tokenizer *tokenizer;
 
 static void open_tokenizer(void) {
@@ -317,6 +366,18 @@ static wb_status read_tokenizer(void) {
 static void make_vocabulary(void) {
     put_text(in_folder("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n");
     put_text(in_folder("tokenizer_config.json"), "{\"do_lower_case\": true}\n");
+}
+
+/* A token that only is an added one: words are made of fewer than there are. */
+static void make_added_tokens(void) {
+    put_text(in_folder("tokenizer.json"),
+             "{\"added_tokens\": [{\"id\": 5, \"content\": \"[X]\"}],"
+             "\"normalizer\": {\"type\": \"BertNormalizer\"},"
+             "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},"
+             "\"post_processor\": {\"type\": \"BertProcessing\", \"sep\": [\"[SEP]\", 3],"
+             " \"cls\": [\"[CLS]\", 2]},"
+             "\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"[PAD]\": 0, \"[UNK]\": 1,"
+             " \"[CLS]\": 2, \"[SEP]\": 3, \"a\": 4}}}");
 }
 
 static wb_status read_vocabulary(void) {
@@ -528,6 +589,7 @@ static const struct {
     {"the next checkpoint", two_generations, write_third, a_generation_is_whole, close_writer},
     {"resume", three_generations, read_newest, found_one, nothing},
     {"prune", three_generations, prune, a_generation_is_whole, nothing},
+    {"prune many", many_generations, prune, few_are_left, nothing},
     {"peek", three_generations, peek, found_one, nothing},
     {"describe a run", open_sink, describe, a_generation_is_whole, close_sink},
     {"describe a model", open_sink, describe_model, whatever, close_sink},
@@ -536,7 +598,9 @@ static const struct {
     {"continue the metrics", begin_log, continue_log, log_is_whole, nothing},
     {"write tensors", nothing, write_tensors, tensors_are_whole, nothing},
     {"read tensors", tensors_are_there, read_tensors, tensors_are_whole, nothing},
+    {"read halves", make_halves, read_halves, whatever, nothing},
     {"read a tokenizer", nothing, read_tokenizer, whatever, nothing},
+    {"read added tokens", make_added_tokens, read_vocabulary, whatever, nothing},
     {"read a vocabulary", make_vocabulary, read_vocabulary, whatever, nothing},
     {"copy a tokenizer", open_tokenizer, export_tokenizer, whatever, close_tokenizer},
     {"export a vocabulary", open_vocabulary, export_tokenizer, whatever, close_tokenizer},
