@@ -166,8 +166,10 @@ static void describe(char *text, size_t bytes, const lock_content *holder) {
 }
 
 static wb_status in_use(const wb_run_folder *run, const lock_content *holder) {
-    char who[LOCK_MOST];
-    describe(who, sizeof(who), holder);
+    char who[LOCK_MOST] = "a job that has only just begun";
+    if (holder->pid > 0) {
+        describe(who, sizeof(who), holder);
+    }
     return WB_ERROR(WB_ERR_IN_USE,
                     "%s: in use by %s; wait for it or stop it; if it is gone for certain, remove "
                     "%s",
@@ -298,7 +300,10 @@ static wb_status check_ours(const wb_run_folder *run) {
                           holder.pid == run->us.pid && holder.started == run->us.started;
     WB_CHECK(same_file && names_us, WB_ERR_IN_USE,
              "%s: another job has taken this run over (%s); this one stops without writing",
-             run->path, same_file ? holder.host : "run.lock was replaced");
+             run->path,
+             !same_file ? "run.lock was replaced"
+             : held     ? holder.host
+                        : "run.lock was emptied");
 done:
     return status;
 }

@@ -3,8 +3,10 @@
 
 #include "checkpoint.h"
 #include "hdf5_setup.h"
+#include "json.h"
 #include "run_folder.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -41,6 +43,9 @@ static void put_lock(const char *format, const char *host, long long pid, const 
 #define LOCK                                                                                       \
     "{\"job\":\"%s\",\"restart\":0,\"host\":\"%s\",\"pid\":%lld,\"started\":1,\"beat\":1000,"      \
     "\"inode\":%lld}"
+#define COPIED_LOCK                                                                                \
+    "{\"job\":\"%s\",\"restart\":0,\"host\":\"%s\",\"pid\":%lld,\"started\":1,\"beat\":1000,"      \
+    "\"inode\":1%lld}"
 
 static void folders_are_made_and_private(void **state) {
     (void)state;
@@ -188,6 +193,56 @@ static void an_earlier_life_that_still_runs_loses_the_folder(void **state) {
     wb_run_folder_close(third);
 }
 
+/* The kernel's lock in somebody's hand, whatever run.lock says: only who is known to have been cut
+ * off loses the folder. */
+static void a_lock_in_somebodys_hand_is_respected(void **state) {
+    (void)state;
+    static const struct {
+        const char *job; /* NULL: the file is empty */
+        bool here, another_inode;
+        wb_run_owner us;
+        const char *refused, *notice; /* one of them */
+    } cases[] = {
+        {NULL, false, false, {0}, "in use by a job that has only just begun; wait", NULL},
+        {"", true, false, {0}, "in use by job (none), host ", NULL},
+        {"42", false, true, {.job = "42", .restart = 1}, "in use by job 42, host ", NULL},
+        {"42", true, false, {.job = "42"}, "in use by job 42, host ", NULL},
+        {"42", true, false, {.job = "42", .restart = 1}, NULL, "its process is no more"},
+        {"41", false, false, {.job = "99", .job_is_gone = gone}, NULL, "its job is no more"},
+    };
+    const struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char host[256] = "", lock[WB_PATH];
+    assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        wb_run_folder *run = NULL;
+        assert_ok(wb_folder_remove(path));
+        put_lock(cases[i].another_inode ? COPIED_LOCK : LOCK,
+                 cases[i].here ? host : "node7.elsewhere", getppid(),
+                 cases[i].job ? cases[i].job : "");
+        const int hand = open(lock, O_RDWR | O_CLOEXEC);
+        assert_true(hand >= 0);
+        assert_int_equal(fcntl(hand, F_OFD_SETLK, &whole), 0);
+        if (!cases[i].job) {
+            assert_int_equal(ftruncate(hand, 0), 0);
+        }
+        char *const before = get_bytes(lock, NULL);
+        if (cases[i].refused) {
+            assert_refused(open_run(&run, &cases[i].us), WB_ERR_IN_USE, cases[i].refused);
+            assert_string_equal(notice, "");
+            char *const after = get_bytes(lock, NULL);
+            assert_string_equal(after, before); /* nothing is written over it */
+            free(after);
+        } else {
+            assert_ok(open_run(&run, &cases[i].us));
+            assert_non_null(strstr(notice, cases[i].notice));
+            wb_run_folder_close(run);
+        }
+        free(before);
+        (void)close(hand);
+    }
+}
+
 static void copied_folder_is_free(void **state) {
     (void)state;
     wb_run_folder *first = NULL;
@@ -215,7 +270,6 @@ static void owner_notices_that_it_was_replaced(void **state) {
     put_lock(LOCK, "node7.elsewhere", 4711, "42");
     assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, "taken this run over (node7.elsewhere)");
     wb_run_folder_close(run);
-    wb_error_clear();
     assert_ok(wb_path_join(lock, path, "run.lock"));
     char *text = get_bytes(lock, NULL);
     assert_non_null(strstr(text, "node7")); /* the new owner's words stay */
@@ -225,7 +279,54 @@ static void owner_notices_that_it_was_replaced(void **state) {
     assert_int_equal(unlink(lock), 0);
     assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, "run.lock was replaced");
     wb_run_folder_close(run);
-    wb_error_clear();
+    assert_string_equal(wb_error_message(), "");
+}
+
+/* Whose run.lock says anything else stops, and leaves those words as they are. */
+static void any_other_words_are_another_owners(void **state) {
+    (void)state;
+    static const char *const members[] = {NULL, "pid", "started"}; /* NULL: no words at all */
+    char host[256] = "", lock[WB_PATH];
+    assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
+    assert_ok(wb_path_join(lock, path, "run.lock"));
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        wb_run_folder *run = NULL;
+        json_t *words = NULL;
+        assert_ok(open_run(&run, &nobody));
+        assert_ok(wb_json_read(&words, lock, 4096));
+        if (members[i]) {
+            assert_int_equal(json_object_set_new(words, members[i], json_integer(1)), 0);
+        }
+        char *const text = members[i] ? json_dumps(words, JSON_COMPACT) : strdup("");
+        assert_non_null(text);
+        put_text(lock, text);
+        assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, members[i] ? host : "was emptied");
+        wb_run_folder_close(run);
+        assert_string_equal(wb_error_message(), ""); /* closing is no error */
+        char *const left = get_bytes(lock, NULL);
+        assert_string_equal(left, text);
+        free(left);
+        free(text);
+        json_decref(words);
+        assert_int_equal(unlink(lock), 0);
+    }
+}
+
+static void names_become_parts_of_paths(void **state) {
+    (void)state;
+    static char longest[WB_PATH + 1];
+    char name[WB_RUN_LIFE_NAME];
+    wb_run_folder *run = NULL;
+    const wb_run_owner job = {.job = "a/b/c", .restart = 3};
+    assert_ok(open_run(&run, &job));
+    wb_run_folder_life(run, name);
+    assert_string_equal(name, "a_b_c.3");
+    wb_run_folder_close(run);
+    memset(longest, 'a', WB_PATH);
+    run = NULL;
+    assert_refused(wb_run_folder_open(&run, longest, &nobody, notice, sizeof(notice)), WB_ERR_USAGE,
+                   "path too long: aaa");
+    assert_null(run);
 }
 
 /* A holder of whom something is not known might be alive. */
@@ -354,6 +455,9 @@ int main(void) {
         cmocka_unit_test_setup(owner_on_another_host_stays_unless_known_gone, fresh_folder),
         cmocka_unit_test_setup(requeued_job_takes_over_from_its_earlier_life, fresh_folder),
         cmocka_unit_test_setup(an_earlier_life_that_still_runs_loses_the_folder, fresh_folder),
+        cmocka_unit_test_setup(a_lock_in_somebodys_hand_is_respected, fresh_folder),
+        cmocka_unit_test_setup(any_other_words_are_another_owners, fresh_folder),
+        cmocka_unit_test_setup(names_become_parts_of_paths, fresh_folder),
         cmocka_unit_test_setup(copied_folder_is_free, fresh_folder),
         cmocka_unit_test_setup(owner_notices_that_it_was_replaced, fresh_folder),
         cmocka_unit_test_setup(lock_that_lacks_a_member_is_respected, fresh_folder),
