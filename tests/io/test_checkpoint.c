@@ -5,10 +5,12 @@
 #include "checkpoint.h"
 #include "hdf5_setup.h"
 #include "json.h"
+#include "manifest_edits.h"
 #include "rng.h"
 #include "tensor.h"
 #include "units.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -144,6 +146,31 @@ static void state_comes_back_bit_equal(void **state) {
     drop_sample(&read);
 }
 
+/* A row that is longer than a chunk is a chunk by itself. */
+static void a_wide_tensor_comes_back(void **state) {
+    (void)state;
+    enum { ROWS = 2, WIDTH = (1 << 18) + 5 };
+    bool found = false;
+    wb_tensor_table table = {0};
+    float *values = calloc((size_t)ROWS * WIDTH, sizeof(*values));
+    float *read = calloc((size_t)ROWS * WIDTH, sizeof(*read));
+    assert_non_null(values);
+    assert_non_null(read);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        values[i] = (float)i;
+    }
+    assert_ok(wb_tensor_add(&table, true, ROWS, WIDTH, "wide"));
+    wb_checkpoint saved = {.step = 1, .total_steps = 2, .table = &table, .values = values};
+    assert_ok(wb_checkpoint_write(run, &saved));
+    saved.values = read;
+    assert_ok(wb_checkpoint_read_newest(run, &saved, &found, rejected, sizeof(rejected)));
+    assert_true(found);
+    assert_memory_equal(read, values, (size_t)ROWS * WIDTH * sizeof(*read));
+    wb_tensor_table_clear(&table);
+    free(values);
+    free(read);
+}
+
 static void newest_by_number_wins_and_latest_points_to_it(void **state) {
     (void)state;
     char link[WB_PATH];
@@ -238,6 +265,8 @@ static void truncated_and_zeroed_files_are_detected(void **state) {
     assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "damaged");
     assert_int_equal(unlink(path), 0);
     assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "cannot open");
+    assert_ok(wb_folder_make(path));
+    assert_refused(wb_checkpoint_verify(folder), WB_ERR_CHECKPOINT, "is not a regular file");
     free(longer);
     free(good);
 }
@@ -347,6 +376,19 @@ static void edited_manifest_is_detected(void **state) {
     json_decref(manifest);
 }
 
+/* Whole files, and yet a tensor that is not the one that the manifest tells of. */
+static void each_tensor_is_checked_by_itself(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    save(5);
+    in_run(path, "step-5/manifest.json");
+    edit_manifest_file(path, "tensors/1/parts/2/xxh3", "\"0123456789abcdef\"");
+    in_run(path, "step-5");
+    assert_ok(wb_checkpoint_verify(path));
+    assert_refused(try_resume(), WB_ERR_CHECKPOINT,
+                   "tensor embeddings.LayerNorm.bias of adamw.v is not what was written");
+}
+
 static void renamed_generation_is_rejected(void **state) {
     (void)state;
     char from[WB_PATH];
@@ -356,6 +398,15 @@ static void renamed_generation_is_rejected(void **state) {
     in_run(to, "step-50");
     assert_int_equal(rename(from, to), 0);
     assert_refused(try_resume(), WB_ERR_CHECKPOINT, "is of step 5, its folder is named step-50");
+    const int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(here >= 0);
+    in_run(to, "");
+    assert_int_equal(chdir(to), 0);
+    assert_refused(wb_checkpoint_verify("step-50"), WB_ERR_CHECKPOINT, "named step-50");
+    assert_int_equal(rename("step-50", "step-5"), 0);
+    assert_ok(wb_checkpoint_verify("step-5"));
+    assert_int_equal(fchdir(here), 0);
+    (void)close(here);
 }
 
 static void resume_walks_back_and_says_what_it_rejected(void **state) {
@@ -374,6 +425,16 @@ static void resume_walks_back_and_says_what_it_rejected(void **state) {
     in_run(path, "step-10/state.h5");
     assert_int_equal(truncate(path, 0), 0);
     assert_refused(try_resume(), WB_ERR_CHECKPOINT, "none of 3 checkpoints can be used");
+    bool found = true;
+    sample s;
+    make_sample(&s, 0, 5);
+    memset(rejected, '#', sizeof(rejected)); /* of which only a few bytes are given */
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, 16),
+                   WB_ERR_CHECKPOINT, "none of 3 checkpoints can be used");
+    assert_false(found);
+    assert_int_equal(strlen(rejected), 15);
+    assert_int_equal(rejected[16], '#');
+    drop_sample(&s);
 }
 
 static void leftover_of_a_kill_is_ignored_and_removed(void **state) {
@@ -422,6 +483,28 @@ static void prune_keeps_the_newest_good_ones(void **state) {
     assert_refused(wb_checkpoint_prune(run, 1), WB_ERR_CONFIG, "at least 2");
 }
 
+/* Newest first: no manifest, good, damaged, good, good. The last is one too many. */
+static void prune_passes_over_damaged_ones(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    for (int64_t step = 1; step <= 5; step++) {
+        save(step);
+    }
+    in_run(path, "step-5/manifest.json");
+    assert_int_equal(unlink(path), 0);
+    in_run(path, "step-3/state.h5");
+    assert_int_equal(truncate(path, 100), 0);
+    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_string_equal(wb_error_message(), "");
+    assert_false(exists("step-1"));
+    for (int step = 2; step <= 5; step++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "step-%d", step);
+        assert_true(exists(name));
+    }
+    assert_int_equal(resume(), 4);
+}
+
 static void other_configuration_or_model_is_refused(void **state) {
     (void)state;
     bool found = false;
@@ -447,6 +530,15 @@ static void other_configuration_or_model_is_refused(void **state) {
     s.table.tensors[0].shape[1] = 5;
     assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
                    WB_ERR_CHECKPOINT, "is 5 x 300; the model expects 300 x 5");
+    drop_sample(&s);
+    make_sample(&s, 0, 5);
+    s.table.tensors[0].shape[1] = 299;
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "is 5 x 300; the model expects 5 x 299");
+    drop_sample(&s);
+    make_sample(&s, 0, 6);
+    assert_refused(wb_checkpoint_read_newest(run, &s.state, &found, rejected, sizeof(rejected)),
+                   WB_ERR_CHECKPOINT, "holds 3 tensors of 1807 values; the model has 3 of 2107");
     drop_sample(&s);
     make_sample(&s, 0, 5);
     s.state.slot_names[1] = "lion.m";
@@ -563,25 +655,81 @@ static void full_disk_is_seen_before_writing_and_while_writing(void **state) {
     assert_false(exists("step-20"));
 }
 
-static void description_names_facts_and_tensors(void **state) {
-    (void)state;
+/* The description of `path` has this in it; where it cannot be given, nothing of it is. */
+static void describe(const char *path, const char *expected) {
     char *text = NULL;
     size_t bytes = 0;
-    save(1200);
-    const char *paths[] = {run, WB_TEST_DATA "/models/sentence_transformers",
-                           WB_TEST_DATA "/models/static/model.safetensors"};
-    const char *expected[] = {"step           1,200", "pooling        cls", "embedding.weight"};
-    for (size_t i = 0; i < 3; i++) {
-        FILE *out = open_memstream(&text, &bytes);
-        assert_non_null(out);
-        assert_ok(wb_checkpoint_describe(paths[i], out));
-        assert_int_equal(fclose(out), 0);
-        if (!strstr(text, expected[i])) {
-            fail_msg("found \"%s\", expected \"%s\" in it", text, expected[i]);
-        }
-        free(text);
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    wb_error_clear();
+    const wb_status status = wb_checkpoint_describe(path, out);
+    assert_int_equal(fclose(out), 0);
+    if (!strstr(status == WB_OK ? text : wb_error_message(), expected) ||
+        (status != WB_OK && bytes > 0)) {
+        fail_msg("%s: found \"%s\", \"%s\", expected \"%s\"", path, text, wb_error_message(),
+                 expected);
     }
-    assert_refused(wb_checkpoint_describe("/nonexistent", stdout), WB_ERR_INPUT, "no such folder");
+    wb_error_clear();
+    free(text);
+}
+
+static void description_names_facts_and_tensors(void **state) {
+    (void)state;
+    char generation[WB_PATH], broken[WB_PATH];
+    save(1200);
+    in_run(generation, "step-1200");
+    in_run(broken, "step-1200/state.h5"); /* a file that is no safetensors */
+    const char *const cases[][2] = {
+        {run, "step           1,200"},
+        {generation, "files          step-1200/state.h5, "},
+        {generation, "finished       no\n"},
+        {generation, "config_hash    000000000000004d\n"},
+        {WB_TEST_DATA "/models/sentence_transformers", "pooling        cls"},
+        {WB_TEST_DATA "/models/sentence_transformers", "normalised     yes"},
+        {WB_TEST_DATA "/models/sharded", "pooling        mean\n  normalised     no"},
+        {WB_TEST_DATA "/models/sharded", "shards: inspect them one by one"},
+        {WB_TEST_DATA "/models/static", "encoder        static"},
+        {WB_TEST_DATA "/models/static/model.safetensors", "embedding.weight"},
+        {broken, "the header claims"},
+        {"/nonexistent", "no such folder"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        describe(cases[i][0], cases[i][1]);
+    }
+    save(500);
+    in_run(generation, "step-500");
+    describe(generation, "finished       yes\n");
+    assert_int_equal(truncate(broken, 5), 0);
+    describe(run, "state.h5: 5 bytes; its manifest says");
+    assert_ok(wb_folder_remove(run));
+    in_run(generation, "");
+    assert_ok(wb_folder_make(generation));
+    describe(run, "holds no checkpoint");
+}
+
+/* What only people read may say anything in a manifest whose sum is right. */
+static void what_is_only_described_may_be_anything(void **state) {
+    (void)state;
+    static const struct {
+        const char *place, *value, *expected;
+    } edits[] = {
+        {"writer", "7", "writer         7\n"},
+        {"writer", "[]", "verified\n  step           5\n"},
+        {"writer", NULL, "verified\n  step           5\n"},
+        {"tensors/0/shape", "[5, 4]", " 5 x 4                        20\n"},
+        {"tensors/0/shape", "[4611686018427387904, 3]", " 4611686018427387904 x 3 "},
+        {"tensors/0/shape", "[-9223372036854775807, 9]", " x 9              0\n"},
+        {"tensors/0/shape", "{}", "F32   0 "},
+        {"tensors/0/shape", "[\"a\", []]", "F32   0 x 0 "},
+        {"tensors/0/shape", NULL, "F32   0 "},
+    };
+    char path[WB_PATH];
+    save(5);
+    in_run(path, "step-5/manifest.json");
+    for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        edit_manifest_file(path, edits[i].place, edits[i].value);
+        describe(run, edits[i].expected);
+    }
 }
 
 static void files_are_private(void **state) {
@@ -600,22 +748,26 @@ static void files_are_private(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(state_comes_back_bit_equal, fresh_run),
+        cmocka_unit_test_setup(a_wide_tensor_comes_back, fresh_run),
         cmocka_unit_test_setup(newest_by_number_wins_and_latest_points_to_it, fresh_run),
         cmocka_unit_test_setup(same_step_is_replaced, fresh_run),
         cmocka_unit_test_setup(flipped_bit_anywhere_is_detected, fresh_run),
         cmocka_unit_test_setup(truncated_and_zeroed_files_are_detected, fresh_run),
         cmocka_unit_test_setup(damage_is_never_loaded_and_the_one_before_is, fresh_run),
         cmocka_unit_test_setup(edited_manifest_is_detected, fresh_run),
+        cmocka_unit_test_setup(each_tensor_is_checked_by_itself, fresh_run),
         cmocka_unit_test_setup(renamed_generation_is_rejected, fresh_run),
         cmocka_unit_test_setup(resume_walks_back_and_says_what_it_rejected, fresh_run),
         cmocka_unit_test_setup(leftover_of_a_kill_is_ignored_and_removed, fresh_run),
         cmocka_unit_test_setup(prune_keeps_the_newest_good_ones, fresh_run),
+        cmocka_unit_test_setup(prune_passes_over_damaged_ones, fresh_run),
         cmocka_unit_test_setup(other_configuration_or_model_is_refused, fresh_run),
         cmocka_unit_test_setup(failed_write_leaves_the_old_generation, fresh_run),
         cmocka_unit_test_setup(kill_at_any_moment_loses_no_save_that_returned, fresh_run),
         cmocka_unit_test_setup_teardown(full_disk_is_seen_before_writing_and_while_writing,
                                         fresh_run, unmount_run),
         cmocka_unit_test_setup(description_names_facts_and_tensors, fresh_run),
+        cmocka_unit_test_setup(what_is_only_described_may_be_anything, fresh_run),
         cmocka_unit_test_setup(files_are_private, fresh_run),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);

@@ -224,6 +224,42 @@ static void a_file_that_is_gone_is_not_leaned_on(void **state) {
     wb_checkpoint_writer_destroy(writer);
 }
 
+/* Nor is one that has another length, or the one that is to be replaced. */
+static void only_whole_older_files_are_leaned_on(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    wb_checkpoint_writer *writer = open_writer(10, NULL, NULL);
+    train(1, 0, -1);
+    assert_ok(write_step(writer, 1));
+    const int64_t full = file_bytes(1);
+    in_run(path, 1, "state.h5");
+    assert_int_equal(truncate(path, full - 1), 0);
+    train(2, 0, 2);
+    assert_ok(write_step(writer, 2));
+    assert_int_equal(file_bytes(2), full);
+    assert_int_equal(resume(), 2);
+    train(2, 0, 3);
+    assert_ok(write_step(writer, 2)); /* again */
+    assert_int_equal(file_bytes(2), full);
+    assert_int_equal(resume(), 2);
+    wb_checkpoint_writer_destroy(writer);
+}
+
+static void a_state_of_other_arrays_is_refused(void **state) {
+    (void)state;
+    wb_checkpoint_writer *writer = open_writer(10, NULL, NULL);
+    train(1, 0, -1);
+    assert_ok(write_step(writer, 1));
+    wb_checkpoint other = state_of(2, now);
+    other.slots = 1;
+    assert_refused(wb_checkpoint_writer_write(writer, &other), WB_ERR_INTERNAL,
+                   "a writer of 15 parts gets 10");
+    assert_int_equal(file_bytes(2), -1);
+    assert_int_equal(resume(), 1);
+    wb_checkpoint_writer_destroy(writer);
+    wb_checkpoint_writer_destroy(NULL);
+}
+
 static wb_status refuse(void *context) {
     return *(const bool *)context ? WB_ERROR(WB_ERR_IN_USE, "a higher life is on record") : WB_OK;
 }
@@ -286,6 +322,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(no_single_damaged_file_takes_all_generations, fresh_run,
                                         drop_run),
         cmocka_unit_test_setup_teardown(a_file_that_is_gone_is_not_leaned_on, fresh_run, drop_run),
+        cmocka_unit_test_setup_teardown(only_whole_older_files_are_leaned_on, fresh_run, drop_run),
+        cmocka_unit_test_setup_teardown(a_state_of_other_arrays_is_refused, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(a_generation_is_readable_with_h5py, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(a_life_that_was_replaced_publishes_nothing, fresh_run,
                                         drop_run),

@@ -343,8 +343,19 @@ static void file_that_changes_while_open_is_an_error_and_no_crash(void **state) 
 
     put_header(header, 16384);
     assert_ok(wb_safetensors_open(&file, path));
-    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
-    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    struct stat opened;
+    assert_int_equal(stat(path, &opened), 0);
+    const struct timespec then = opened.st_mtim;
+    const struct timespec changes[] = {
+        {.tv_sec = 1, .tv_nsec = then.tv_nsec},
+        {.tv_sec = then.tv_sec, .tv_nsec = then.tv_nsec > 0 ? 0 : 1}};
+    for (size_t i = 0; i < 2; i++) {
+        const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, changes[i]};
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+        assert_refused(wb_safetensors_read(file, wb_safetensors_at(file, 0), values), WB_ERR_INPUT,
+                       "changed while it was being read");
+    }
+    assert_int_equal(truncate(path, opened.st_size + 1), 0);
     assert_refused(wb_safetensors_read(file, wb_safetensors_at(file, 0), values), WB_ERR_INPUT,
                    "changed while it was being read");
     wb_safetensors_close(file);
@@ -370,23 +381,41 @@ static void non_finite_weights_are_rejected(void **state) {
     }
 }
 
-static void double_that_leaves_float_is_rejected(void **state) {
+/* Doubles that leave float, and what halves have beyond their largest number. */
+static void other_numbers_that_are_no_finite_float_are_rejected(void **state) {
     (void)state;
-    const double huge = 1e300;
-    char bytes[8 + 56 + 8];
-    const char *header = "{\"w\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}";
-    const uint64_t length = strlen(header);
-    assert_true(length <= 56);
-    memcpy(bytes, &length, 8);
-    memcpy(bytes + 8, header, length);
-    memcpy(bytes + 8 + length, &huge, 8);
-    put_bytes(path, bytes, 16 + length);
-    float value;
+    static const struct {
+        const char *dtype;
+        size_t bytes;
+        uint64_t bits;
+    } cases[] = {
+        {"F64", 8, 0x7e37e43c8800759c}, /* 1e300 */
+        {"F16", 2, 0x7c00},             /* infinity */
+        {"F16", 2, 0x7e01},             /* not a number */
+        {"BF16", 2, 0xff80},            /* minus infinity */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char bytes[8 + 64 + 8];
+        const uint64_t length = (uint64_t)snprintf(
+            bytes + 8, 64, "{\"w\":{\"dtype\":\"%s\",\"shape\":[1],\"data_offsets\":[0,%zu]}}",
+            cases[i].dtype, cases[i].bytes);
+        memcpy(bytes, &length, 8);
+        memcpy(bytes + 8 + length, &cases[i].bits, cases[i].bytes);
+        put_bytes(path, bytes, 8 + length + cases[i].bytes);
+        float value;
+        wb_safetensors *file = NULL;
+        assert_ok(wb_safetensors_open(&file, path));
+        assert_refused(wb_safetensors_read(file, wb_safetensors_at(file, 0), &value), WB_ERR_INPUT,
+                       "not finite");
+        wb_safetensors_close(file);
+    }
+}
+
+static void what_is_no_file_is_rejected(void **state) {
+    (void)state;
     wb_safetensors *file = NULL;
-    assert_ok(wb_safetensors_open(&file, path));
-    assert_refused(wb_safetensors_read(file, wb_safetensors_at(file, 0), &value), WB_ERR_INPUT,
-                   "not finite");
-    wb_safetensors_close(file);
+    assert_refused(wb_safetensors_open(&file, folder), WB_ERR_INPUT, "is not a regular file");
+    assert_null(file);
 }
 
 static void integer_weights_are_rejected(void **state) {
@@ -550,7 +579,8 @@ int main(void) {
         cmocka_unit_test(more_tensors_or_dimensions_than_allowed_are_rejected),
         cmocka_unit_test(file_that_changes_while_open_is_an_error_and_no_crash),
         cmocka_unit_test(non_finite_weights_are_rejected),
-        cmocka_unit_test(double_that_leaves_float_is_rejected),
+        cmocka_unit_test(other_numbers_that_are_no_finite_float_are_rejected),
+        cmocka_unit_test(what_is_no_file_is_rejected),
         cmocka_unit_test(integer_weights_are_rejected),
         cmocka_unit_test(half_precision_reads_as_pytorch_reads_it),
         cmocka_unit_test(written_tensors_read_back_bit_equal),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -460,6 +461,24 @@ static void hostile_tokenizer_json_is_refused(void **state) {
          "is there twice"},
         {"\"normalized\": false", "\"normalized\": true", "\"normalized\": true"},
         {"\"normalized\": false", "\"lstrip\": true", "\"lstrip\": true"},
+        {"\"normalizer\": {", "\"normalizer\": 7, \"x\": {", "missing or no object"},
+        {"\"handle_chinese_chars\": true", "\"handle_chinese_chars\": 1",
+         "\"handle_chinese_chars\" is an integer"},
+        {"\"strip_accents\": null", "\"strip_accents\": \"\"", "\"strip_accents\" is a string"},
+        {"\"content\": \"[CLS]\"", "\"context\": \"[CLS]\"", "\"content\" is missing"},
+        {"\"content\": \"[CLS]\"", "\"content\": \"\"", "token 0 is empty"},
+        {"\"content\": \"[CLS]\"", "\"content\": \"[CLSS]\"", "but [CLSS] among added tokens"},
+        {"\"id\": 2, ", "\"id\": \"2\", ", "\"id\" is a string"},
+        {"\"id\": 2, ", "\"id\": 6, \"content\": \"[a]\"}, {\"id\": 6, ", "have the same id 6"},
+        {"\"normalized\": false", "\"normalized\": 0", "\"normalized\" is an integer"},
+        {"\"vocab\": {", "\"words\": {", "\"vocab\" must be an object"},
+        {"\"unk_token\": \"[UNK]\"", "\"unk_token\": 1", "\"unk_token\" is an integer"},
+        {"\"##\"", "[]", "\"continuing_subword_prefix\" is an array"},
+        {"[\"[SEP]\", 3]", "[\"[SEP]\"]", "\"sep\" of the post-processor must be [token, id]"},
+        {"[\"[SEP]\", 3]", "[3, 3]", "\"sep\" of the post-processor must be [token, id]"},
+        {"[\"[SEP]\", 3]", "[\"[SEP]\", \"3\"]", "post-processor's id of [SEP] must be 3"},
+        {"[\"[CLS]\", 2]", "[\"[CLS]\", 3]", "post-processor's id of [CLS] must be 2"},
+        {"\"type\": \"BertProcessing\"", "\"typo\": 1", "\"post_processor\" is of type (none)"},
         {"\"##\"", "\"################################################################\"",
          "at most 63"},
     };
@@ -470,6 +489,8 @@ static void hostile_tokenizer_json_is_refused(void **state) {
         refuse(SCRATCH "/hostile", cases[i].message);
         free(json);
     }
+    put_file(SCRATCH "/hostile/tokenizer.json", "[]", 2);
+    refuse(SCRATCH "/hostile", "is no JSON object");
     for (size_t bytes = 0; bytes < strlen(small); bytes += 7) {
         put_file(SCRATCH "/hostile/tokenizer.json", small, bytes);
         refuse(SCRATCH "/hostile", "not valid JSON");
@@ -488,6 +509,10 @@ static void templates_other_than_berts_are_refused(void **state) {
         "\"[CLS]\": {\"ids\": [2]}, \"[SEP]\": {\"ids\": [3]}}}";
     static const char *const changes[][2] = {
         {"\"A\"", "\"B\""},
+        {"\"A\"", "7"},
+        {"\"A\", \"type_id\": 0", "\"A\", \"type_id\": 1"},
+        {"\"single\": [", "\"single\": [{}, "},
+        {"\"SpecialToken\": {\"id\": \"[SEP]\"", "\"SpecialToken\": {\"id\": 3"},
         {"{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}},", ""},
         {"\"type_id\": 0", "\"type_id\": 1"},
         {"[3]", "[3, 3]"},
@@ -502,6 +527,11 @@ static void templates_other_than_berts_are_refused(void **state) {
         refuse(SCRATCH "/hostile", "post-processor");
         free(json);
     }
+    char *json = replaced(good, "\"SpecialToken\": {\"id\": \"[SEP]\"",
+                          "\"SpecialToken\": {\"id\": \"[PEP]\"");
+    put_file(SCRATCH "/hostile/tokenizer.json", json, strlen(json));
+    refuse(SCRATCH "/hostile", "the token [PEP] is missing");
+    free(json);
     free(good);
 }
 
@@ -532,13 +562,78 @@ static void hostile_vocabularies_are_refused(void **state) {
     memcpy(text, head, strlen(head));
     put_file(path, text, strlen(head) + 1025);
     refuse(path, "1025 bytes; at most 1024");
-    put_file(path, head + 6, strlen(head) - 6);
-    refuse(path, "[PAD] is missing");
+    for (size_t i = 0; i < 4; i++) { /* all but one */
+        char *const without = strdup(head), message[32];
+        assert_non_null(without);
+        (void)snprintf(message, sizeof(message), "%.5s is missing", head + 6 * i);
+        without[6 * i] = '<';
+        put_file(path, without, strlen(without));
+        refuse(path, message);
+        free(without);
+    }
     put_file(path, "", 0);
     refuse(path, "is missing");
     refuse(SCRATCH "/nowhere.txt", "cannot open");
     must(wb_folder_make(SCRATCH "/empty"));
     refuse(SCRATCH "/empty", "neither tokenizer.json nor vocab.txt");
+}
+
+/* One token too many, and more bytes of tokens than a trie has units. */
+static void too_large_vocabularies_are_refused(void **state) {
+    (void)state;
+    static const char path[] = SCRATCH "/large.txt";
+    enum { LINES = 1 << 22, LONG = 1000, MANY_LONG = 17000 };
+    char *text = malloc((size_t)MANY_LONG * (LONG + 1));
+    assert_non_null(text);
+    for (size_t i = 0; i < LINES; i++) {
+        memcpy(text + 2 * i, "a\n", 2);
+    }
+    put_file(path, text, 2 * (size_t)LINES);
+    refuse(path, "4194304 tokens; there must be fewer than 4194304");
+    size_t at = (size_t)snprintf(text, 32, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n");
+    for (int i = 0; i < MANY_LONG - 4; i++) {
+        at += (size_t)sprintf(text + at, "%05d", i);
+        memset(text + at, 'a', LONG - 5);
+        at += LONG - 5;
+        text[at++] = '\n';
+    }
+    put_file(path, text, at);
+    refuse(path, "needs more than 16777216 trie units; use one with fewer or shorter tokens");
+    assert_int_equal(unlink(path), 0);
+    free(text);
+}
+
+static void a_name_may_not_be_too_long(void **state) {
+    (void)state;
+    char path[WB_PATH + 1];
+    wb_tokenizer *t = (wb_tokenizer *)1;
+    memset(path, 'a', WB_PATH);
+    path[WB_PATH] = '\0';
+    assert_int_equal(wb_tokenizer_open(&t, path), WB_ERR_USAGE);
+    assert_null(t);
+    assert_non_null(strstr(wb_error_message(), "path too long: aaa"));
+    wb_error_clear();
+}
+
+/* Words that are whole tokens only: nothing continues one. */
+static void a_vocabulary_may_lack_tokens_that_continue(void **state) {
+    (void)state;
+    static const char text[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
+    wb_tokenizer *t;
+    put_file(SCRATCH "/whole.txt", text, strlen(text));
+    must(wb_tokenizer_open(&t, SCRATCH "/whole.txt"));
+    assert_string_equal(ids_of(t, "a ab a", 6), "4 1 4");
+    wb_tokenizer_close(t);
+}
+
+/* Without "added_tokens" no token is cut out of the text: "[sep]" is three words. */
+static void no_token_needs_to_be_an_added_one(void **state) {
+    (void)state;
+    char *json = replaced(small, "\"added_tokens\": [", "\"others\": [");
+    wb_tokenizer *t = open_folder_with(json);
+    assert_string_equal(ids_of(t, "a[SEP]a", 7), "4 1 1 1 4");
+    wb_tokenizer_close(t);
+    free(json);
 }
 
 static void a_vocabulary_may_have_crlf_and_no_last_line_end(void **state) {
@@ -567,6 +662,16 @@ static void the_config_next_to_a_vocabulary_counts(void **state) {
     must(wb_tokenizer_open(&t, SCRATCH "/cased"));
     assert_string_equal(ids_of(t, "Cafe\xCC\x81", 6), "100");
     wb_tokenizer_close(t);
+    static const char *const refused[][2] = {
+        {"[]", "is no JSON object"},
+        {"{\"do_lower_case\": 1}", "\"do_lower_case\" is an integer"},
+        {"{\"strip_accents\": \"yes\"}", "\"strip_accents\" is a string"},
+        {"{\"tokenize_chinese_chars\": {}}", "\"tokenize_chinese_chars\" is an object"},
+    };
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        put_file(SCRATCH "/cased/tokenizer_config.json", refused[i][0], strlen(refused[i][0]));
+        refuse(SCRATCH "/cased", refused[i][1]);
+    }
     must(wb_folder_remove(SCRATCH "/cased"));
 }
 
@@ -620,6 +725,10 @@ int main(void) {
         cmocka_unit_test(hostile_tokenizer_json_is_refused),
         cmocka_unit_test(templates_other_than_berts_are_refused),
         cmocka_unit_test(hostile_vocabularies_are_refused),
+        cmocka_unit_test(too_large_vocabularies_are_refused),
+        cmocka_unit_test(a_name_may_not_be_too_long),
+        cmocka_unit_test(a_vocabulary_may_lack_tokens_that_continue),
+        cmocka_unit_test(no_token_needs_to_be_an_added_one),
         cmocka_unit_test(a_vocabulary_may_have_crlf_and_no_last_line_end),
         cmocka_unit_test(the_config_next_to_a_vocabulary_counts),
         cmocka_unit_test(an_exported_folder_opens_the_same_and_is_copied_verbatim),
