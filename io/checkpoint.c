@@ -370,19 +370,14 @@ static bool share_a_file(const wb_manifest *a, const wb_manifest *b) {
 }
 
 /* Damage to one file must not take all generations: the newest good one that shares no file with
- * the newest of all is kept too. */
-static wb_status keep_independent(survey *s, int64_t from) {
+ * the newest of all is kept too. `second` is the good one after that, or `count`. */
+static wb_status keep_independent(survey *s, int64_t second) {
     wb_status status = WB_OK;
-    bool found = false;
-    for (int64_t i = s->newest + 1; i < from; i++) {
-        found = found || (s->good[i] && !share_a_file(&s->manifests[s->newest], &s->manifests[i]));
-    }
-    while (!found && from < s->all.count) {
-        WB_TRY(next_good(s, from, &from));
-        if (!share_a_file(&s->manifests[s->newest], &s->manifests[from])) {
-            s->kept[from] = found = true;
-        }
-        from++;
+    const wb_manifest *newest = &s->manifests[s->newest];
+    bool found = second < s->all.count && !share_a_file(newest, &s->manifests[second]);
+    for (int64_t i = second + 1; !found && i < s->all.count; i++) {
+        WB_TRY(next_good(s, i, &i));
+        s->kept[i] = found = !share_a_file(newest, &s->manifests[i]);
     }
 done:
     if (status == WB_ERR_CHECKPOINT) { /* there is none */
@@ -407,7 +402,7 @@ static wb_status choose_kept(survey *s, int64_t keep) {
     for (int64_t i = 0; i < s->all.count && i <= last; i++) {
         s->kept[i] = true;
     }
-    WB_TRY(keep_independent(s, second + 1));
+    WB_TRY(keep_independent(s, second));
     for (int64_t i = 0; i < s->all.count; i++) {
         char path[WB_PATH];
         WB_TRY(generation_path(path, &s->all, i));

@@ -286,7 +286,7 @@ static void owner_notices_that_it_was_replaced(void **state) {
 static void any_other_words_are_another_owners(void **state) {
     (void)state;
     static const char *const members[] = {NULL, "pid", "started"}; /* NULL: no words at all */
-    char host[256] = "", lock[WB_PATH];
+    char host[256] = "", lock[WB_PATH], who[512];
     assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
     assert_ok(wb_path_join(lock, path, "run.lock"));
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
@@ -301,8 +301,12 @@ static void any_other_words_are_another_owners(void **state) {
         assert_non_null(text);
         put_text(lock, text);
         assert_refused(wb_run_folder_beat(run), WB_ERR_IN_USE, members[i] ? host : "was emptied");
-        wb_run_folder_close(run);
-        assert_string_equal(wb_error_message(), ""); /* closing is no error */
+        assert_ok(wb_run_folder_holder(path, who, sizeof(who)));
+        assert_int_equal(who[0] != '\0', members[i] != NULL);
+        (void)(i > 0 ? WB_ERROR(WB_ERR_DISK, "the first error") : WB_OK);
+        wb_run_folder_close(run); /* which is no error, and hides none */
+        assert_string_equal(wb_error_message(), i > 0 ? "the first error" : "");
+        wb_error_clear();
         char *const left = get_bytes(lock, NULL);
         assert_string_equal(left, text);
         free(left);
@@ -321,6 +325,13 @@ static void names_become_parts_of_paths(void **state) {
     assert_ok(open_run(&run, &job));
     wb_run_folder_life(run, name);
     assert_string_equal(name, "a_b_c.3");
+    wb_run_folder_close(run);
+    char host[256] = "", expected[300];
+    assert_int_equal(gethostname(host, sizeof(host) - 1), 0);
+    (void)snprintf(expected, sizeof(expected), "%s.%d", host, (int)getpid());
+    assert_ok(open_run(&run, &nobody));
+    wb_run_folder_life(run, name);
+    assert_string_equal(name, expected);
     wb_run_folder_close(run);
     memset(longest, 'a', WB_PATH);
     run = NULL;

@@ -626,12 +626,21 @@ static void a_vocabulary_may_lack_tokens_that_continue(void **state) {
     wb_tokenizer_close(t);
 }
 
-/* Without "added_tokens" no token is cut out of the text: "[sep]" is three words. */
+/* Without "added_tokens" no token is cut out of the text: "[sep]" is three words. Nor is [MASK]
+ * needed, and then none is exported. */
 static void no_token_needs_to_be_an_added_one(void **state) {
     (void)state;
     char *json = replaced(small, "\"added_tokens\": [", "\"others\": [");
     wb_tokenizer *t = open_folder_with(json);
     assert_string_equal(ids_of(t, "a[SEP]a", 7), "4 1 1 1 4");
+    char *map;
+    size_t bytes;
+    must(wb_folder_make(SCRATCH "/maskless"));
+    must(wb_tokenizer_export(t, SCRATCH "/maskless"));
+    must(wb_file_read(SCRATCH "/maskless/special_tokens_map.json", CAP, &map, &bytes));
+    assert_non_null(strstr(map, "\"pad_token\": \"[PAD]\""));
+    assert_null(strstr(map, "mask_token"));
+    free(map);
     wb_tokenizer_close(t);
     free(json);
 }
