@@ -365,9 +365,9 @@ static wb_status read_tokenizer(void) {
 
 static void make_vocabulary(void) {
     enum { MORE = 1200 };
-    char text[64 + 6 * MORE] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n";
+    char text[64 + 16 * MORE] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n";
     for (int i = 0; i < MORE; i++) {
-        (void)snprintf(text + strlen(text), 8, "t%04d\n", i);
+        (void)snprintf(text + strlen(text), 16, "t%04d\n", i);
     }
     put_text(in_folder("vocab.txt"), text);
     put_text(in_folder("tokenizer_config.json"), "{\"do_lower_case\": true}\n");
