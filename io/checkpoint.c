@@ -234,10 +234,7 @@ done:
 /* Notes the kept error as the reason for passing over a generation, and forgets it. */
 static void note_rejected(char *rejected, size_t bytes) {
     const size_t used = strlen(rejected);
-    if (used + 1 < bytes) {
-        (void)snprintf(rejected + used, bytes - used, "%s%s", used > 0 ? "\n" : "",
-                       wb_error_message());
-    }
+    (void)snprintf(rejected + used, bytes - used, "%s%s", used > 0 ? "\n" : "", wb_error_message());
     wb_error_clear();
 }
 

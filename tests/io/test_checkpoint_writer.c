@@ -224,7 +224,7 @@ static void a_file_that_is_gone_is_not_leaned_on(void **state) {
     wb_checkpoint_writer_destroy(writer);
 }
 
-/* Nor is one that has another length, or the one that is to be replaced. */
+/* Nor is one that has another length, the one that is to be replaced, or a newer one. */
 static void only_whole_older_files_are_leaned_on(void **state) {
     (void)state;
     char path[WB_PATH];
@@ -241,6 +241,10 @@ static void only_whole_older_files_are_leaned_on(void **state) {
     train(2, 0, 3);
     assert_ok(write_step(writer, 2)); /* again */
     assert_int_equal(file_bytes(2), full);
+    assert_int_equal(resume(), 2);
+    train(1, 0, 3);
+    assert_ok(write_step(writer, 1)); /* again, after a newer one */
+    assert_int_equal(file_bytes(1), full);
     assert_int_equal(resume(), 2);
     wb_checkpoint_writer_destroy(writer);
 }
