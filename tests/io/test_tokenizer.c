@@ -42,6 +42,7 @@ static void put_file(const char *path, const char *content, size_t bytes) {
 static int set_up(void **state) {
     fixture *f = calloc(1, sizeof(*f));
     *state = f;
+    must(wb_folder_remove(SCRATCH)); /* what a test that failed has left */
     must(wb_folder_make(SCRATCH));
     must(wb_tokenizer_open(&f->tokenizer, VOCABULARY));
     must(wb_file_read(WB_TEST_DATA "/tokenizer/lines.txt", CAP, &f->lines, &f->bytes));
