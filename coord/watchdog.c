@@ -16,21 +16,25 @@
 
 enum { STEPS = 15 }; /* whose median counts */
 
-/* Of the limit. One rank begins to wait later than another, up to a step: both must have noted it
- * when the first has waited long enough. */
-static const double NOTED = 0.25, FRESH = 0.5;
+/* Parts of what is allowed. One rank begins to wait later than another, up to a step: both must
+ * have noted it when the first has waited long enough. */
+static const double HEARD = 0.1, NOTED = 0.25, FRESH = 0.5;
+
+static const double SILENCE = 2.0; /* seconds; a busy machine lets no thread wait for so long */
 
 struct wb_watchdog {
     const wb_timetable *time;
     const wb_comm *comm;
-    char folder[WB_PATH], finding[WB_PATH];
+    char folder[WB_PATH], question[WB_PATH], finding[WB_PATH];
     char host[64];
     double patience, pause; /* between two looks */
     double recent[STEPS];   /* seconds of the last steps, a ring; of the main thread only */
     int64_t steps;
     _Atomic int64_t step; /* the last one done */
     _Atomic double limit; /* of a phase that may take the patience once */
-    double let_be;        /* until then, of wb_now; of the thread only */
+    double let_be;        /* until then, of wb_now; from here on of the thread only */
+    double looked, heard; /* when it last looked at the rank, and at the question */
+    struct timespec asked;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -87,6 +91,41 @@ static void read_notes(const wb_watchdog *w, wb_watch_note *notes, double limit)
         notes[r] = read_note(w, r, &written);
         notes[r].fresh = notes[r].fresh && now - written < FRESH * limit;
     }
+}
+
+/* Whether another rank has asked since this one last listened. Opened, not only looked at: a file
+ * system of many hosts may remember for a while what a file was like. */
+static bool is_asked(wb_watchdog *w) {
+    const struct timespec before = w->asked;
+    struct stat question;
+    const int file = open(w->question, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        if (fstat(file, &question) == 0) {
+            w->asked = question.st_mtim;
+        }
+        (void)close(file);
+    }
+    return w->asked.tv_sec != before.tv_sec || w->asked.tv_nsec != before.tv_nsec;
+}
+
+static void ask(wb_watchdog *w) {
+    struct stat question;
+    const int file = open(w->question, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0) {
+        if (write(file, "?", 1) == 1 && fstat(file, &question) == 0) {
+            w->asked = question.st_mtim;
+        }
+        (void)close(file);
+    }
+}
+
+/* If some ranks do not answer, there is one of them that comes after one that watches. */
+static bool next_answers(const wb_watchdog *w, double allowed) {
+    const int rank = wb_comm_rank(w->comm);
+    double now = 0.0, written = 0.0;
+    (void)read_note(w, rank, &now);
+    return read_note(w, (rank + 1) % wb_comm_world(w->comm), &written).fresh &&
+           now - written < FRESH * allowed;
 }
 
 /* ---- The finding
@@ -185,20 +224,41 @@ static bool goes_on(const wb_watchdog *w, double limit) {
     return all_well;
 }
 
+/* Writes a note where this rank waits, or another one wants to know. */
+static void listen(wb_watchdog *w, wb_phase phase, double seconds, double now) {
+    const bool waits = seconds > NOTED * w->patience;
+    bool asked = false;
+    if (now - w->heard > HEARD * w->patience) {
+        w->heard = now;
+        asked = is_asked(w);
+        if (waits && !asked) {
+            ask(w);
+        }
+    }
+    if (waits || asked) {
+        write_note(w, phase, seconds);
+    }
+}
+
 static void look(wb_watchdog *w) {
     const double since = w->time->since, now = wb_now();
     const wb_phase phase = w->time->current;
     const bool evaluates = phase == WB_PHASE_EVALUATE;
-    const double seconds = now - since;
-    const double limit = (evaluates ? w->patience : w->limit) * wb_phase_patience(phase);
-    if (evaluates || seconds > NOTED * w->limit) {
-        write_note(w, phase, seconds);
+    const double seconds = now - since, times = wb_phase_patience(phase);
+    const double limit = (evaluates ? w->patience : w->limit) * times;
+    const double silence = fmax(w->patience, SILENCE) * times;
+    if (now - w->looked > FRESH * fmax(w->patience, SILENCE)) {
+        w->let_be = now + w->patience; /* this process was stopped, others perhaps with it */
     }
+    w->looked = now;
+    listen(w, phase, seconds, now);
     if (seconds > limit && now > w->let_be) {
         if (!evaluates || !goes_on(w, limit)) {
             end_run(w, limit);
         }
         w->let_be = now + NOTED * limit;
+    } else if (seconds > silence && now > w->let_be && !next_answers(w, silence)) {
+        end_run(w, silence);
     }
 }
 
@@ -223,10 +283,12 @@ static void *watch(void *context) {
 static wb_status prepare_folder(wb_watchdog *w, const char *run_folder) {
     wb_status status = WB_OK;
     WB_TRY(wb_path_join(w->folder, run_folder, "watch"));
+    WB_TRY(wb_path_join(w->question, w->folder, "question"));
     WB_TRY(wb_path_join(w->finding, run_folder, "stuck.txt"));
     if (wb_comm_rank(w->comm) == 0) {
         WB_TRY(wb_folder_remove(w->folder));
         WB_TRY(wb_folder_make(w->folder));
+        ask(w);
         WB_CHECK(unlink(w->finding) == 0 || errno == ENOENT, WB_ERR_DISK,
                  "%s: cannot remove it: %s", w->finding, strerror(errno));
     }
@@ -261,6 +323,7 @@ wb_status wb_watchdog_start(wb_watchdog **watchdog, const char *run_folder, doub
     w->patience = patience;
     w->limit = 10.0 * patience;
     w->pause = fmin(1.0, patience / 20.0);
+    w->looked = wb_now();
     if (gethostname(w->host, sizeof(w->host) - 1) != 0) {
         (void)snprintf(w->host, sizeof(w->host), "unknown");
     }

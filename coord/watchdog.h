@@ -2,16 +2,19 @@
  *
  * It looks at the rank's time table, and makes no MPI call. A rank that has been in one phase for a
  * while, whichever it is, begins to write RUN/watch/rank-R: step, phase, since when, how many
- * collective calls it has begun. Whoever reaches the limit reads these notes. A rank without a
- * fresh note does not answer: it is stopped, or its machine is gone. If all answer, those that have
- * begun the fewest collective calls are the ones the others wait for; where these are most ranks,
- * the others may have left a call out. The finding goes to RUN/stuck.txt and stderr, once, and the
- * process ends with code 10; mpirun or srun -K end the rest.
+ * collective calls it has begun; and it touches RUN/watch/question, upon which all ranks do so.
+ * Whoever reaches a limit reads these notes. A rank without a fresh note does not answer: it is
+ * stopped, or its machine is gone. If all answer, those that have begun the fewest collective calls
+ * are the ones the others wait for; where these are most ranks, the others may have left a call
+ * out. The finding goes to RUN/stuck.txt and stderr, once, and the process ends with code 10;
+ * mpirun or srun -K end the rest.
  *
- * Allowed are `patience` seconds or ten median steps, times what the phase may take (timetable.h),
- * and ten times as much before the first step is done. An evaluation may take for ever: its parts
- * have `patience`, every rank writes notes all the while, and who has long finished its own share
- * waits on as long as the ranks behind it answer and go on.
+ * A rank that does not answer may be waited for during `patience` seconds, times what the phase may
+ * take (timetable.h), the first step included. If all answer, `patience` or ten median steps are
+ * allowed, times likewise, and ten times the patience before the first step is done: a rank that is
+ * stuck looks like one whose first step is slow. An evaluation may take for ever: its parts have
+ * `patience`, and who has long finished its own share waits on as long as the ranks behind it
+ * answer and go on. The time in which a whole job is stopped, as Slurm suspends it, does not count.
  */
 #ifndef WB_WATCHDOG_H
 #define WB_WATCHDOG_H

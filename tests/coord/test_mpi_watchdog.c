@@ -121,6 +121,27 @@ static void who_waits_in_an_evaluation_lets_the_others_go_on(void **state) {
     wb_watchdog_stop(watchdog);
 }
 
+/* 2 s are allowed for an answer, 20 for the first step: rank 0 waits for 3.5 s, the others, too
+ * quick to note anything unasked, answer. */
+static void who_waits_in_the_first_step_is_answered(void **state) {
+    (void)state;
+    if (wb_comm_world(comm) != 2 && wb_comm_world(comm) != 3) {
+        skip();
+    }
+    const tiny_run run = tiny_make(comm, "answers");
+    wb_timetable time;
+    wb_watchdog *watchdog;
+    wb_timetable_start(&time);
+    expect_ok(wb_watchdog_start(&watchdog, run.folder, 2.0, &time, comm));
+    wb_timetable_enter(&time, WB_PHASE_ENCODE);
+    for (int part = 0; part < 35 && wb_comm_rank(comm) > 0; part++) {
+        (void)usleep(100000);
+        wb_timetable_enter(&time, WB_PHASE_ENCODE);
+    }
+    expect_ok(wb_agree(comm, WB_OK));
+    wb_watchdog_stop(watchdog);
+}
+
 int main(int argc, char **argv) {
     expect_ok(wb_comm_create(&comm, &argc, &argv));
     const struct CMUnitTest tests[] = {
@@ -130,6 +151,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(many_ranks_fit_into_the_sentence),
         cmocka_unit_test(long_phases_and_slow_steps_are_let_be),
         cmocka_unit_test(who_waits_in_an_evaluation_lets_the_others_go_on),
+        cmocka_unit_test(who_waits_in_the_first_step_is_answered),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     wb_comm_destroy(comm);
