@@ -508,6 +508,12 @@ static void prune_passes_over_damaged_ones(void **state) {
         assert_true(exists(name));
     }
     assert_int_equal(resume(), 4);
+    in_run(path, "step-2/state.h5"); /* and then only one is good: none goes */
+    assert_int_equal(truncate(path, 100), 0);
+    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_string_equal(wb_error_message(), "");
+    assert_true(exists("step-2"));
+    assert_int_equal(resume(), 4);
 }
 
 static void other_configuration_or_model_is_refused(void **state) {
