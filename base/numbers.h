@@ -42,6 +42,18 @@ static inline float *wb_numbers_read(float *room, wb_numbers x, int64_t at, int6
     return room;
 }
 
+/* Local. Asks memory for elements at, … at + n - 1, which are to be read or written soon and which
+ * the processor does not foresee: parts of rows that lie pages apart. Any `at` will do. */
+static inline void wb_numbers_ask(wb_numbers x, int64_t at, int64_t n) {
+    enum { LINE = 64 };
+    const int64_t size = x.fp32 ? sizeof(float) : sizeof(uint16_t);
+    const uintptr_t first =
+        (x.fp32 ? (uintptr_t)x.fp32 : (uintptr_t)x.bf16) + (uintptr_t)(at * size);
+    for (uintptr_t line = first; line < first + (uintptr_t)(n * size); line += LINE) {
+        __builtin_prefetch((const void *)line, 0, 2);
+    }
+}
+
 /* Local. Where to compute what belongs at x + at: there, or in `room`; then wb_numbers_write. */
 static inline float *wb_numbers_place(float *room, wb_numbers x, int64_t at) {
     return x.fp32 ? x.fp32 + at : room;

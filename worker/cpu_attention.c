@@ -75,24 +75,13 @@ static head place_head(const wb_chunk *chunk, int64_t sequence, int64_t h, int64
     return a;
 }
 
-/* Asks for the n numbers at x + at, the next head's of a row: rows lie pages apart, where no
- * processor looks ahead by itself. */
-static void ask_for(wb_numbers x, int64_t at, int64_t n) {
-    enum { LINE = 64 };
-    const char *const first = x.fp32 ? (const char *)(x.fp32 + at) : (const char *)(x.bf16 + at);
-    const int64_t bytes = n * (int64_t)(x.fp32 ? sizeof(float) : sizeof(uint16_t));
-    for (int64_t i = 0; i < bytes; i += LINE) {
-        __builtin_prefetch(first + i, 0, 2);
-    }
-}
-
 /* to [length, W]: factor times rows of D numbers that stand ld apart, the first at `at` */
 static void copy_rows(float *to, const head *a, wb_numbers from, int64_t at, int64_t ld,
                       float factor) {
     for (int64_t row = 0; row < a->length; row++) {
         float *out = to + row * a->W;
         const float *in = wb_numbers_read(out, from, at + row * ld, a->D);
-        ask_for(from, at + row * ld + a->D, a->D);
+        wb_numbers_ask(from, at + row * ld + a->D, a->D); /* the next head's */
 #pragma omp simd
         for (int64_t i = 0; i < a->D; i++) {
             out[i] = factor * in[i];
@@ -106,7 +95,7 @@ static void place_rows(wb_numbers to, int64_t at, int64_t ld, const head *a, flo
     for (int64_t row = 0; row < a->length; row++) {
         float *in = from + row * a->W;
         float *out = wb_numbers_place(in, to, at + row * ld);
-        ask_for(to, at + row * ld + a->D, a->D);
+        wb_numbers_ask(to, at + row * ld + a->D, a->D);
 #pragma omp simd
         for (int64_t i = 0; i < a->D; i++) {
             out[i] = factor * in[i];

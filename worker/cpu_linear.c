@@ -18,7 +18,7 @@ void wb_linear_forward(wb_numbers y, wb_numbers x, wb_numbers w, const float *b,
 
 /* total [columns] added to; each strip of columns is summed by one thread, top to bottom */
 static void column_sums(float *total, wb_numbers x, int64_t rows, int64_t columns) {
-    enum { STRIP = 64 };
+    enum { STRIP = 64, AHEAD = 16 };
     const int64_t strips = (columns + STRIP - 1) / STRIP;
 #pragma omp parallel for schedule(static)
     for (int64_t strip = 0; strip < strips; strip++) {
@@ -27,6 +27,7 @@ static void column_sums(float *total, wb_numbers x, int64_t rows, int64_t column
         float sums[STRIP] = {0}, room[STRIP];
         for (int64_t row = 0; row < rows; row++) {
             const float *from = wb_numbers_read(room, x, row * columns + first, width);
+            wb_numbers_ask(x, (row + AHEAD) * columns + first, width);
 #pragma omp simd
             for (int64_t i = 0; i < width; i++) {
                 sums[i] += from[i];
