@@ -6,6 +6,8 @@
  */
 #include "rng.h"
 
+#include "lanes.h"
+
 #include <Random123/philox.h>
 #include <math.h>
 
@@ -27,39 +29,43 @@ void wb_rng_block(uint32_t words[4], wb_rng_key key, uint32_t block) {
 /* One group, all rounds in lanes. A word stands in the low half of 64 bits: what a product leaves
  * in the high half is never looked at, and nothing is moved between lanes. The constants are
  * Random123's own. */
-static void fill_group(uint32_t *restrict words, wb_rng_key key, uint32_t first_block) {
-    uint64_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
-    for (uint32_t lane = 0; lane < LANES; lane++) {
-        c0[lane] = (uint32_t)(first_block + lane);
-        c1[lane] = key.site;
-        c2[lane] = key.example;
-        c3[lane] = key.step;
+static void fill_group(uint32_t *restrict words, const wb_rng_key *key, uint32_t first_block) {
+    enum { PARTS = LANES / WB_WIDE_LANES };
+    wb_wide_lanes c0[PARTS], c1[PARTS], c2[PARTS], c3[PARTS];
+    const wb_wide_lanes none = {0}, m0 = none + PHILOX_M4x32_0, m1 = none + PHILOX_M4x32_1;
+    for (int part = 0; part < PARTS; part++) {
+        for (uint32_t lane = 0; lane < WB_WIDE_LANES; lane++) {
+            c0[part][lane] = (uint32_t)(first_block + (uint32_t)part * WB_WIDE_LANES + lane);
+        }
+        c1[part] = none + key->site;
+        c2[part] = none + key->example;
+        c3[part] = none + key->step;
     }
-    philox4x32_key_t k = seed_key(key);
+    philox4x32_key_t k = seed_key(*key);
     for (int round = 0; round < philox4x32_rounds; round++) {
-#pragma omp simd
-        for (int lane = 0; lane < LANES; lane++) {
-            const uint64_t p0 = (uint64_t)PHILOX_M4x32_0 * (uint32_t)c0[lane];
-            const uint64_t p1 = (uint64_t)PHILOX_M4x32_1 * (uint32_t)c2[lane];
-            const uint64_t n0 = p1 >> 32 ^ c1[lane] ^ k.v[0];
-            const uint64_t n2 = p0 >> 32 ^ c3[lane] ^ k.v[1];
-            c0[lane] = n0;
-            c1[lane] = p1;
-            c2[lane] = n2;
-            c3[lane] = p0;
+        for (int part = 0; part < PARTS; part++) {
+            const wb_wide_lanes p0 = wb_wide_product(c0[part], m0);
+            const wb_wide_lanes p1 = wb_wide_product(c2[part], m1);
+            c0[part] = p1 >> 32 ^ c1[part] ^ (uint64_t)k.v[0];
+            c2[part] = p0 >> 32 ^ c3[part] ^ (uint64_t)k.v[1];
+            c1[part] = p1;
+            c3[part] = p0;
         }
         k.v[0] += PHILOX_W32_0;
         k.v[1] += PHILOX_W32_1;
     }
-    for (int lane = 0; lane < LANES; lane++) {
-        words[lane] = (uint32_t)c0[lane];
-        words[LANES + lane] = (uint32_t)c1[lane];
-        words[2 * LANES + lane] = (uint32_t)c2[lane];
-        words[3 * LANES + lane] = (uint32_t)c3[lane];
+    for (int part = 0; part < PARTS; part++) {
+        for (int lane = 0; lane < WB_WIDE_LANES; lane++) {
+            uint32_t *const to = words + part * WB_WIDE_LANES + lane;
+            to[0] = (uint32_t)c0[part][lane];
+            to[LANES] = (uint32_t)c1[part][lane];
+            to[2 * LANES] = (uint32_t)c2[part][lane];
+            to[3 * LANES] = (uint32_t)c3[part][lane];
+        }
     }
 }
 
-void wb_rng_fill(uint32_t *words, int64_t count, wb_rng_key key, uint32_t first_block) {
+void wb_rng_fill(uint32_t *words, int64_t count, const wb_rng_key *key, uint32_t first_block) {
     int64_t at = 0;
     for (; at + GROUP <= count; at += GROUP, first_block += LANES) {
         fill_group(words + at, key, first_block);

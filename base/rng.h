@@ -37,7 +37,7 @@ void wb_rng_block(uint32_t words[4], wb_rng_key key, uint32_t block);
 /* Local. Fills words[count] (any count) with blocks first_block, first_block + 1, …: vectorised.
  * Lane order: word i of the result is word i/16 of 64-word groups; see rng.c. The value of word i
  * depends on (key, first_block, i) only, not on count. */
-void wb_rng_fill(uint32_t *words, int64_t count, wb_rng_key key, uint32_t first_block);
+void wb_rng_fill(uint32_t *words, int64_t count, const wb_rng_key *key, uint32_t first_block);
 
 /* Local. Uniform in [0, 1) with 24 bits; in (0, bound) as an integer (bound > 0, bias < 2^-32). */
 float wb_rng_uniform(wb_rng_key key, uint32_t block);

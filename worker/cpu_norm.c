@@ -14,7 +14,7 @@ void wb_dropout_mask(float mask[WB_DROPOUT_GROUP], const wb_dropout *dropout, ui
     const uint32_t threshold = (uint32_t)lrintf(dropout->probability * 65536.0f);
     const float scale = 65536.0f / (65536.0f - (float)threshold);
     uint32_t words[WORDS];
-    wb_rng_fill(words, WORDS, key, (uint32_t)(group * BLOCKS));
+    wb_rng_fill(words, WORDS, &key, (uint32_t)(group * BLOCKS));
 #pragma omp simd
     for (int i = 0; i < WORDS; i++) {
         mask[i] = (words[i] & 0xffffu) >= threshold ? scale : 0.0f;

@@ -32,7 +32,7 @@ static void filling_equals_the_blocks_in_lane_order_for_any_count(void **state) 
     for (int64_t count = 1; count <= MOST; count += 7) {
         const wb_rng_key key = key_of(test_seed(), 3, (uint32_t)count, 5);
         memset(words, 0, sizeof(words));
-        wb_rng_fill(words, count, key, 9);
+        wb_rng_fill(words, count, &key, 9);
         for (int64_t i = 0; i < count; i++) {
             const uint32_t group = (uint32_t)(i / 64), lane = (uint32_t)(i % 16);
             wb_rng_block(block, key, 9 + group * 16 + lane);
