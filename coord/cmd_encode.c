@@ -1,7 +1,8 @@
 /* widebatch encode: the texts of a file as representations, in input order, on any number of ranks.
  *
- * Ranks take blocks of rows in turn; after each round rank 0 collects the blocks in order and
- * appends them to the file, so that memory does not grow with the corpus.
+ * In each round every rank takes a part of the next rows, all parts about as long; then rank 0
+ * collects the parts in order and appends them to the file, so that memory does not grow with the
+ * corpus.
  */
 #include "chunk_plan.h"
 #include "commands.h"
@@ -31,7 +32,7 @@ const wb_flag wb_encode_flags[] = {
 };
 const int wb_encode_flag_count = sizeof(wb_encode_flags) / sizeof(wb_encode_flags[0]);
 
-enum { BLOCK = 1024 }; /* rows a rank encodes in one round */
+enum { BLOCK = 1024 }; /* rows of a round, by ranks */
 
 /* A command in progress. */
 typedef struct encoding {
@@ -40,7 +41,8 @@ typedef struct encoding {
     wb_text_file *file;
     wb_arena *arena;
     wb_embeddings_writer *writer; /* rank 0 */
-    float *reps;                  /* [BLOCK, d] */
+    float *reps;                  /* [room, d] */
+    int64_t room;                 /* rows */
     int64_t max_tokens, chunk_tokens, tokens;
 } encoding;
 
@@ -58,15 +60,13 @@ static wb_status open_input(encoding *e, const wb_arguments *arguments) {
              (long long)e->max_tokens);
     WB_TRY(wb_text_file_open(&e->file, arguments->values[INPUT]));
     WB_TRY(wb_arena_create(&e->arena, "chunk", wb_memory_budget(wb_comm_local_world(e->comm), 0)));
-    const int64_t d = e->model.folder.spec.hidden;
-    e->reps = malloc(wb_float_bytes(BLOCK * d));
-    WB_CHECK(e->reps, WB_ERR_MEMORY, "no memory for %d representations", BLOCK);
     if (wb_comm_rank(e->comm) == 0) {
         wb_embeddings_facts facts = {.max_tokens = e->max_tokens,
                                      .normalized = e->model.folder.spec.normalize};
         (void)snprintf(facts.model, sizeof(facts.model), "%s", arguments->values[MODEL]);
         (void)snprintf(facts.role, sizeof(facts.role), "%s", role);
-        WB_TRY(wb_embeddings_create(&e->writer, arguments->values[OUTPUT], d, &facts));
+        WB_TRY(wb_embeddings_create(&e->writer, arguments->values[OUTPUT],
+                                    e->model.folder.spec.hidden, &facts));
     }
 done:
     return status;
@@ -106,21 +106,36 @@ done:
     return status;
 }
 
+/* This rank's part of a round: its representations are in e->reps, its ids with the caller. */
+static wb_status encode_part(encoding *e, char **ids, size_t *id_bytes, int64_t begin, int64_t n) {
+    wb_status status = WB_OK;
+    if (n > e->room) {
+        free(e->reps);
+        e->room = 0;
+        e->reps = malloc(wb_float_bytes(n * e->model.folder.spec.hidden));
+        WB_CHECK(e->reps, WB_ERR_MEMORY, "no memory for %lld representations", (long long)n);
+        e->room = n;
+    }
+    WB_TRY(wb_encode_texts(e->reps, &e->tokens, &e->model, e->file, begin, n, e->max_tokens,
+                           e->chunk_tokens, e->arena));
+    WB_TRY(read_ids(ids, id_bytes, e->file, begin, n));
+done:
+    return status;
+}
+
 static wb_status encode_round(encoding *e, int64_t first, int64_t rows) {
     wb_status status = WB_OK;
     const int world = wb_comm_world(e->comm), rank = wb_comm_rank(e->comm);
     const int64_t d = e->model.folder.spec.hidden;
-    const int64_t begin = first + rows * rank / world, end = first + rows * (rank + 1) / world;
+    const int64_t begin = wb_text_share(e->file, first, rows, rank, world, e->max_tokens);
+    const int64_t n = wb_text_share(e->file, first, rows, rank + 1, world, e->max_tokens) - begin;
     char *ids = NULL;
     size_t id_bytes = 0;
     void *all_reps = NULL, *all_ids = NULL;
     int64_t *sizes = calloc((size_t)world, sizeof(*sizes));
     WB_TRY_ALL(e->comm, sizes ? WB_OK : WB_ERROR(WB_ERR_MEMORY, "no memory for %d sizes", world));
-    WB_TRY_ALL(e->comm, wb_encode_texts(e->reps, &e->tokens, &e->model, e->file, begin, end - begin,
-                                        e->max_tokens, e->chunk_tokens, e->arena));
-    WB_TRY_ALL(e->comm, read_ids(&ids, &id_bytes, e->file, begin, end - begin));
-    WB_TRY(
-        wb_collect(e->comm, &all_reps, sizes, e->reps, (int64_t)wb_float_bytes((end - begin) * d)));
+    WB_TRY_ALL(e->comm, encode_part(e, &ids, &id_bytes, begin, n));
+    WB_TRY(wb_collect(e->comm, &all_reps, sizes, e->reps, (int64_t)wb_float_bytes(n * d)));
     WB_TRY(wb_collect(e->comm, &all_ids, sizes, ids, (int64_t)id_bytes));
     WB_TRY_ALL(e->comm, rank == 0 ? append(e, all_reps, all_ids, rows) : WB_OK);
 done:

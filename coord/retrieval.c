@@ -113,23 +113,27 @@ wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
     return encode_source(reps, tokens, model, &from, n, max_tokens, chunk_tokens, arena);
 }
 
-int64_t wb_text_share(const wb_text_file *file, int rank, int world) {
-    const int64_t rows = wb_text_file_rows(file);
-    if (rank == world) {
-        return rows;
+/* What a row costs to encode, in bytes of its line: what lies behind the longest text is not read.
+ */
+static int64_t row_cost(const wb_text_file *file, int64_t row, int64_t max_tokens) {
+    enum { BYTES_A_TOKEN = 5, BESIDE_TEXT = 32 };
+    const int64_t bytes = wb_text_file_offset(file, row + 1) - wb_text_file_offset(file, row);
+    const int64_t most = max_tokens * BYTES_A_TOKEN + BESIDE_TEXT;
+    return bytes < most ? bytes : most;
+}
+
+int64_t wb_text_share(const wb_text_file *file, int64_t first, int64_t n, int part, int parts,
+                      int64_t max_tokens) {
+    int64_t all = 0, before = 0, row = first;
+    for (int64_t i = first; i < first + n; i++) {
+        all += row_cost(file, i, max_tokens);
     }
-    const int64_t bytes = wb_text_file_offset(file, rows);
-    const int64_t wanted = (int64_t)((__int128)bytes * rank / world);
-    int64_t low = 0, high = rows; /* the first row that begins at or after `wanted` */
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (wb_text_file_offset(file, middle) < wanted) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    const int64_t wanted = (int64_t)((__int128)all * part / parts);
+    while (row < first + n && (before < wanted || part == parts)) {
+        before += row_cost(file, row, max_tokens);
+        row++;
     }
-    return rank == 0 ? 0 : low;
+    return row;
 }
 
 /* ---- Evaluation
@@ -174,8 +178,9 @@ static wb_status take_memory(evaluation_state *s, const wb_evaluation *e, int64_
                              int world) {
     const int64_t n = s->qrels.query_count;
     s->firsts = calloc((size_t)world + 1, sizeof(*s->firsts));
-    s->shard_first = wb_text_share(s->corpus, rank, world);
-    s->shard_rows = wb_text_share(s->corpus, rank + 1, world) - s->shard_first;
+    const int64_t rows = wb_text_file_rows(s->corpus), most = e->passage_tokens;
+    s->shard_first = wb_text_share(s->corpus, 0, rows, rank, world, most);
+    s->shard_rows = wb_text_share(s->corpus, 0, rows, rank + 1, world, most) - s->shard_first;
     s->query_reps = malloc(wb_float_bytes(n * d));
     s->own_queries = malloc(wb_float_bytes((n / world + 1) * d));
     s->shard = malloc(wb_float_bytes((s->shard_rows + 1) * d));

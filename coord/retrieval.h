@@ -26,9 +26,10 @@ wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
                           const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
                           int64_t chunk_tokens, wb_arena *arena);
 
-/* Local. Splits the rows of a file among ranks by bytes: rank r takes rows [share(r), share(r +
- * 1)). */
-int64_t wb_text_share(const wb_text_file *file, int rank, int world);
+/* Local. Splits rows first … first + n - 1 of a file into parts that take about as long to encode,
+ * by the bytes of their lines: part p is rows [share(p), share(p + 1)). */
+int64_t wb_text_share(const wb_text_file *file, int64_t first, int64_t n, int part, int parts,
+                      int64_t max_tokens);
 
 typedef struct wb_evaluation {
     const char *folder;   /* BEIR folder */
