@@ -60,6 +60,12 @@ static wb_status open_input(encoding *e, const wb_arguments *arguments) {
              (long long)e->max_tokens);
     WB_TRY(wb_text_file_open(&e->file, arguments->values[INPUT]));
     WB_TRY(wb_arena_create(&e->arena, "chunk", wb_memory_budget(wb_comm_local_world(e->comm), 0)));
+    const wb_encode_plan plan = {.what = arguments->values[INPUT],
+                                 .chunk_setting = "--chunk-tokens ",
+                                 .texts = wb_text_file_rows(e->file),
+                                 .max_tokens = e->max_tokens,
+                                 .chunk_tokens = e->chunk_tokens};
+    WB_TRY(wb_encode_check_texts(&e->model, &plan, e->arena));
     if (wb_comm_rank(e->comm) == 0) {
         wb_embeddings_facts facts = {.max_tokens = e->max_tokens,
                                      .normalized = e->model.folder.spec.normalize};

@@ -227,6 +227,31 @@ done:
     return status;
 }
 
+/* What an evaluation now is; run_path as the caller wants it. */
+static wb_evaluation evaluation_of(run *r, const char *run_path) {
+    wb_trainer *t = &r->trainer;
+    return (wb_evaluation){.folder = r->config.data_eval,
+                           .split = r->config.data_eval_split,
+                           .run_path = run_path,
+                           .query_tokens = t->shape.query_tokens,
+                           .passage_tokens = t->shape.passage_tokens,
+                           .chunk_tokens = r->config.memory_chunk_tokens,
+                           .depth = 100,
+                           .cache = r->eval_tokens,
+                           .time = &t->time};
+}
+
+/* One that comes after hours of training must not fail then for what can be known now. */
+static wb_status check_evaluation(run *r) {
+    wb_status status = WB_OK;
+    if (r->config.data_eval[0] != '\0') {
+        const wb_evaluation evaluation = evaluation_of(r, NULL);
+        WB_TRY(wb_evaluate_check(&r->trainer.model, &evaluation, r->comm, r->trainer.chunk_arena));
+    }
+done:
+    return status;
+}
+
 static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
     wb_status status = WB_OK;
     wb_trainer *t = &r->trainer;
@@ -234,15 +259,7 @@ static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
     const long long step = (long long)t->done;
     WB_TRY(wb_path_join(trec, r->config.run_dir, "eval/step-%lld.trec", step));
     WB_TRY(wb_path_join(report, r->config.run_dir, "eval/step-%lld.txt", step));
-    const wb_evaluation evaluation = {.folder = r->config.data_eval,
-                                      .split = r->config.data_eval_split,
-                                      .run_path = trec,
-                                      .query_tokens = t->shape.query_tokens,
-                                      .passage_tokens = t->shape.passage_tokens,
-                                      .chunk_tokens = r->config.memory_chunk_tokens,
-                                      .depth = 100,
-                                      .cache = r->eval_tokens,
-                                      .time = &t->time};
+    const wb_evaluation evaluation = evaluation_of(r, trec);
     wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
     WB_TRY(wb_evaluate(measures, &t->model, &evaluation, r->comm, t->chunk_arena));
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_measures(measures, report) : WB_OK);
@@ -492,6 +509,8 @@ static wb_status run_all(run *r) {
         WB_TRY(evaluate(r, &r->before, "before"));
         r->measured_before = true;
         WB_TRY(stop_if_asked(r));
+    } else {
+        WB_TRY(check_evaluation(r));
     }
     WB_TRY(train_steps(r));
     WB_TRY(finish(r));
@@ -524,6 +543,7 @@ static wb_status dry_run(run *r) {
     WB_TRY(wb_trainer_open(&r->trainer, &r->config, r->comm));
     WB_TRY(wb_trainer_log_plan(&r->trainer));
     WB_TRY(log_first_step(&r->trainer));
+    WB_TRY(check_evaluation(r));
     wb_log(WB_LOG_RUN, "dry run: nothing was written");
 done:
     return status;

@@ -49,6 +49,15 @@ done:
     return status;
 }
 
+static int64_t longest_of(const wb_packed *packed) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < packed->n; i++) {
+        const int64_t length = packed->offsets[i + 1] - packed->offsets[i];
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
 wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *batch, int64_t draw) {
     wb_status status = WB_OK;
     const int64_t first = slot->batch.first, n = slot->batch.n;
@@ -58,6 +67,13 @@ wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *bat
     const size_t mark = wb_arena_mark(t->step_arena);
     WB_TRY(wb_batch_read(&texts, t->data, &t->guide, &t->guide_shape, batch->rows + first, draw,
                          batch->B, first, n, t->step_arena));
+    const wb_encode_plan plan = {.what = "loss.filter_model",
+                                 .budget_setting = "memory.budget=",
+                                 .chunk_setting = "memory.chunk_tokens=",
+                                 .texts = texts.packed.n,
+                                 .max_tokens = longest_of(&texts.packed),
+                                 .chunk_tokens = t->config->memory_chunk_tokens};
+    WB_TRY(wb_encode_check_room(&t->guide, &plan, t->chunk_arena));
     WB_TRY(wb_encode_packed(slot->guide_reps, &t->guide, &texts.packed,
                             t->config->memory_chunk_tokens, &t->time, t->chunk_arena));
     wb_arena_release(t->step_arena, mark);

@@ -77,10 +77,11 @@ done:
     return status;
 }
 
+enum { BLOCK = 1024 }; /* texts read at once */
+
 static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *model,
                                const file_source *from, int64_t n, int64_t max_tokens,
                                int64_t chunk_tokens, wb_arena *arena) {
-    enum { BLOCK = 1024 };
     wb_status status = WB_OK;
     const size_t mark = wb_arena_mark(arena);
     for (int64_t at = 0; at < n; at += BLOCK) {
@@ -112,6 +113,82 @@ wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
     const file_source from = {.file = file, .first = first};
     return encode_source(reps, tokens, model, &from, n, max_tokens, chunk_tokens, arena);
 }
+
+/* ---- Their memory, before it is needed
+ * ------------------------------------------------------------------------ */
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* A chunk holds a text that is longer than chunk_tokens all the same. */
+static size_t encode_bytes(const wb_model *model, const wb_encode_plan *plan,
+                           int64_t chunk_tokens) {
+    const int64_t longest = plan->max_tokens;
+    const int64_t tokens = smaller(chunk_tokens > longest ? chunk_tokens : longest,
+                                   plan->texts > 0 ? plan->texts * longest : 0);
+    const size_t bytes =
+        plan->beside + wb_arena_rounded((size_t)plan->texts * sizeof(int32_t)) +
+        wb_encoder_bytes(model->encoder, tokens, smaller(plan->texts, tokens)).forward;
+    return bytes > plan->after ? bytes : plan->after;
+}
+
+/* The largest chunk for which `room` is enough, 0 where none is. */
+static int64_t largest_chunk(const wb_model *model, const wb_encode_plan *plan, size_t room) {
+    int64_t fits = 0, beyond = plan->chunk_tokens;
+    while (beyond - fits > 1) {
+        const int64_t middle = fits + (beyond - fits) / 2;
+        if (encode_bytes(model, plan, middle) <= room) {
+            fits = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    return fits;
+}
+
+/* What would help: a smaller chunk, a larger budget. */
+static void advise(char *text, size_t bytes, const wb_encode_plan *plan, int64_t fits,
+                   size_t needed) {
+    size_t used = 0;
+    text[0] = '\0';
+    if (fits > 0) {
+        used = (size_t)snprintf(text, bytes, "; try %s%lld", plan->chunk_setting, (long long)fits);
+    }
+    if (plan->budget_setting) {
+        (void)snprintf(text + used, bytes - used, "%s%s%zu", fits > 0 ? " or " : "; try ",
+                       plan->budget_setting, needed);
+    }
+}
+
+wb_status wb_encode_check_room(const wb_model *model, const wb_encode_plan *plan,
+                               const wb_arena *arena) {
+    const size_t room = wb_arena_left(arena);
+    const size_t needed = encode_bytes(model, plan, plan->chunk_tokens);
+    char advice[160];
+    if (needed <= room) {
+        return WB_OK;
+    }
+    advise(advice, sizeof(advice), plan, largest_chunk(model, plan, room), needed);
+    return WB_ERROR(
+        WB_ERR_MEMORY,
+        "%s: work in chunks of %lld tokens may take %s, more than the %s that a rank has "
+        "for it%s",
+        plan->what, (long long)plan->chunk_tokens, wb_bytes_text(needed).text,
+        wb_bytes_text(room).text, advice);
+}
+
+wb_status wb_encode_check_texts(const wb_model *model, const wb_encode_plan *plan,
+                                const wb_arena *arena) {
+    const wb_token_source source = {.first_tokens = plan->max_tokens};
+    wb_encode_plan block = *plan;
+    block.texts = smaller(plan->texts, BLOCK);
+    block.beside += wb_token_block_bytes(&source, block.texts);
+    return wb_encode_check_room(model, &block, arena);
+}
+
+/* ---- Shares of a file
+ * ----------------------------------------------------------------------------------------- */
 
 /* What a row costs to encode, in bytes of its line: what lies behind the longest text is not read.
  */
@@ -194,6 +271,25 @@ static wb_status take_memory(evaluation_state *s, const wb_evaluation *e, int64_
         s->firsts[r] = (int64_t)((__int128)n * r / world);
     }
     return WB_OK;
+}
+
+/* As if one rank had all: the others' shares are no larger, and all ranks say the same. */
+static wb_status check_room(const evaluation_state *s, const wb_evaluation *e,
+                            const wb_model *model, const wb_arena *arena) {
+    wb_status status = WB_OK;
+    wb_encode_plan plan = {.what = e->folder,
+                           .budget_setting = "memory.budget=",
+                           .chunk_setting = "memory.chunk_tokens=",
+                           .after = wb_topk_bytes(),
+                           .texts = wb_text_file_rows(s->corpus),
+                           .max_tokens = e->passage_tokens,
+                           .chunk_tokens = e->chunk_tokens};
+    WB_TRY(wb_encode_check_texts(model, &plan, arena));
+    plan.texts = s->qrels.query_count;
+    plan.max_tokens = e->query_tokens;
+    WB_TRY(wb_encode_check_texts(model, &plan, arena));
+done:
+    return status;
 }
 
 static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const wb_model *model,
@@ -287,6 +383,7 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     const int64_t d = model->folder.spec.hidden;
     evaluation_state s = {0};
     WB_TRY_ALL(comm, open_files(&s, e));
+    WB_TRY_ALL(comm, check_room(&s, e, model, arena));
     WB_TRY_ALL(comm, take_memory(&s, e, d, rank, world));
     WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
     WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, wb_float_bytes(d)));
@@ -294,6 +391,17 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.query_count, e->depth, comm));
     WB_TRY_ALL(comm, rank == 0 ? measure(measures, &s, e) : WB_OK);
     WB_TRY(wb_broadcast(comm, measures, (int64_t)sizeof(*measures)));
+done:
+    free_state(&s);
+    return status;
+}
+
+wb_status wb_evaluate_check(const wb_model *model, const wb_evaluation *e, wb_comm *comm,
+                            const wb_arena *arena) {
+    wb_status status = WB_OK;
+    evaluation_state s = {0};
+    WB_TRY_ALL(comm, open_files(&s, e));
+    WB_TRY_ALL(comm, check_room(&s, e, model, arena));
 done:
     free_state(&s);
     return status;

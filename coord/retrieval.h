@@ -26,6 +26,25 @@ wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
                           const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
                           int64_t chunk_tokens, wb_arena *arena);
 
+/* What wb_encode_packed and wb_encode_texts are to do, for a plan of their memory. */
+typedef struct wb_encode_plan {
+    const char *what;           /* in messages */
+    const char *budget_setting; /* how to allow more, before a number of bytes; or NULL */
+    const char *chunk_setting;  /* likewise smaller chunks */
+    size_t beside, after;       /* bytes of the arena in use meanwhile, and by what follows */
+    int64_t texts, max_tokens, chunk_tokens;
+} wb_encode_plan;
+
+/* Local. Whether the arena has room for it, if all texts are as long as may be. Error:
+ * WB_ERR_MEMORY with what is needed, what there is, and the largest chunk for which it is enough.
+ */
+wb_status wb_encode_check_room(const wb_model *model, const wb_encode_plan *plan,
+                               const wb_arena *arena);
+
+/* Local. The same for wb_encode_texts, which takes room for tokens too. */
+wb_status wb_encode_check_texts(const wb_model *model, const wb_encode_plan *plan,
+                                const wb_arena *arena);
+
 /* Local. Splits rows first … first + n - 1 of a file into parts that take about as long to encode,
  * by the bytes of their lines: part p is rows [share(p), share(p + 1)). */
 int64_t wb_text_share(const wb_text_file *file, int64_t first, int64_t n, int part, int parts,
@@ -45,5 +64,10 @@ typedef struct wb_evaluation {
  * and measures it. `measures` is filled on every rank. Errors: WB_ERR_INPUT, WB_ERR_MEMORY, … */
 wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_evaluation *evaluation,
                       wb_comm *comm, wb_arena *arena);
+
+/* Collective. Opens its files and checks that the memory of an evaluation is there, as wb_evaluate
+ * does before it encodes. */
+wb_status wb_evaluate_check(const wb_model *model, const wb_evaluation *evaluation, wb_comm *comm,
+                            const wb_arena *arena);
 
 #endif

@@ -2,6 +2,7 @@
 #include "topk.h"
 
 #include "gemm.h"
+#include "units.h"
 
 #include <stdlib.h>
 
@@ -89,6 +90,14 @@ static void fold_tile(wb_hit *hits, int64_t *counts, const float *queries, const
     }
 }
 
+static int64_t scores_at_once(void) {
+    return (int64_t)wb_threads() * QUERIES * ROWS;
+}
+
+size_t wb_topk_bytes(void) {
+    return wb_arena_rounded(wb_float_bytes(scores_at_once()));
+}
+
 wb_status wb_topk_fold(wb_hit *hits, int64_t *counts, const float *queries, const float *rows,
                        int64_t n, int64_t m, int64_t d, int64_t k, int64_t first, wb_arena *arena) {
     wb_status status = WB_OK;
@@ -96,7 +105,7 @@ wb_status wb_topk_fold(wb_hit *hits, int64_t *counts, const float *queries, cons
     float *scores;
     const int64_t share = n / wb_threads() + 1;
     const int64_t queries_at_once = share < QUERIES ? share : QUERIES;
-    WB_TRY(wb_arena_floats(arena, (int64_t)wb_threads() * QUERIES * ROWS, &scores));
+    WB_TRY(wb_arena_floats(arena, scores_at_once(), &scores));
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < n; i += queries_at_once) {
         float *mine = scores + (int64_t)wb_thread() * QUERIES * ROWS;

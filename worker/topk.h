@@ -23,6 +23,9 @@ static inline bool wb_hit_before(wb_hit a, wb_hit b) {
 wb_status wb_topk_fold(wb_hit *hits, int64_t *counts, const float *queries, const float *rows,
                        int64_t n, int64_t m, int64_t d, int64_t k, int64_t first, wb_arena *arena);
 
+/* Local. What it takes of the arena. */
+size_t wb_topk_bytes(void);
+
 /* Local. Adds one hit to one query's heap of at most k. */
 void wb_topk_add(wb_hit *heap, int64_t *count, int64_t k, wb_hit hit);
 

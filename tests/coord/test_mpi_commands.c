@@ -237,6 +237,62 @@ static void a_dry_run_writes_nothing(void **state) {
     assert_int_equal(stat(in_folder("dry"), &there), -1);
 }
 
+/* The assignment of a key that the last error advises. */
+static const char *advised(const char *key) {
+    static char found[4][200];
+    static int next;
+    char *text = found[next++ % 4];
+    const char *const at = strstr(wb_error_message(), key);
+    if (!at) {
+        fail_msg("no advice of %s: %s", key, wb_error_message());
+    }
+    (void)snprintf(text, sizeof(found[0]), "%.*s", (int)strcspn(at, " "), at);
+    return text;
+}
+
+/* The search takes half a megabyte; where that is there, chunks decide. The advice is exact. */
+static void an_evaluation_without_memory_is_refused_before_it_begins(void **state) {
+    (void)state;
+    const char *const large = "memory.budget=530K", *const wide = "memory.chunk_tokens=1000000";
+#define EVALUATE(...)                                                                              \
+    TRAIN(comm, "evaluated", assignment("data.eval", "beir"), "data.eval_split=train",             \
+          "batch.steps=1", __VA_ARGS__)
+    assert_int_equal(EVALUATE("memory.budget=500K", "--dry-run"), WB_ERR_MEMORY);
+    assert_null(strstr(wb_error_message(), "memory.chunk_tokens="));
+    const char *budget = advised("memory.budget=");
+    wb_error_clear();
+    expect_ok(EVALUATE(budget, "--dry-run"));
+    assert_int_equal(EVALUATE(large, wide, "--dry-run"), WB_ERR_MEMORY);
+    const char *const chunk = advised("memory.chunk_tokens=");
+    budget = advised("memory.budget=");
+    char more[100];
+    (void)snprintf(more, sizeof(more), "memory.chunk_tokens=%lld",
+                   strtoll(strchr(chunk, '=') + 1, NULL, 10) + 1);
+    wb_error_clear();
+    expect_ok(EVALUATE(large, chunk, "--dry-run"));
+    expect_error(EVALUATE(large, more, "--dry-run"), WB_ERR_MEMORY, chunk);
+    expect_error(EVALUATE(large, wide), WB_ERR_MEMORY, "beir: work in chunks of 1000000 tokens");
+    wait_for_all();
+    expect_ok(EVALUATE(budget, wide));
+#undef EVALUATE
+}
+
+/* The guide is wider than the model: its chunk is the one for which there is no room. */
+static void a_guide_without_memory_is_refused_with_advice(void **state) {
+    (void)state;
+#define GUIDE(...)                                                                                 \
+    TRAIN(comm, "guided", assignment("model.path", "model/vocab.txt"), "model.encoder=static",     \
+          "model.width=8", assignment("loss.filter_model", "model"), "loss.filter=absolute",       \
+          "batch.steps=1", __VA_ARGS__)
+    assert_int_equal(GUIDE("memory.budget=60K", "memory.chunk_tokens=1000000"), WB_ERR_MEMORY);
+    assert_non_null(strstr(wb_error_message(), "loss.filter_model: work in chunks of 1000000"));
+    const char *const chunk = advised("memory.chunk_tokens=");
+    (void)advised("memory.budget=");
+    wb_error_clear();
+    expect_ok(GUIDE("memory.budget=60K", chunk));
+#undef GUIDE
+}
+
 /* ---- Refusals
  * -----------------------------------------------------------------------------------------------
  */
@@ -570,6 +626,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_learned_temperature_goes_on_where_it_stopped),
         cmocka_unit_test(a_static_encoder_trains_from_a_vocabulary_alone),
         cmocka_unit_test(a_dry_run_writes_nothing),
+        cmocka_unit_test(an_evaluation_without_memory_is_refused_before_it_begins),
+        cmocka_unit_test(a_guide_without_memory_is_refused_with_advice),
         cmocka_unit_test(a_run_is_not_continued_with_another_fixed_key),
         cmocka_unit_test(a_run_whose_checkpoints_are_damaged_is_refused_on_all_ranks),
         cmocka_unit_test(a_damaged_line_is_refused_on_all_ranks_with_its_place),
