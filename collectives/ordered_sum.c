@@ -11,6 +11,7 @@ enum {
     LEVELS = 36,              /* depth of a stack over 2^16 slots that begins anywhere */
     BUCKET = 1 << 19,         /* floats that travel together, at least */
     BUCKET_OF_RANK = 1 << 14, /* of these, a rank's piece at least */
+    MESSAGE = 15 << 10,       /* floats sent at once, at most: see post */
     TAGS = LEVELS + 1         /* messages of a bucket between two ranks: subtrees, result */
 };
 
@@ -152,7 +153,8 @@ static int64_t nodes_received(const wb_comm *comm, int64_t slots) {
 static int64_t requests_of(const wb_comm *comm, int64_t slots) {
     int most;
     const int64_t own = shape_of(comm, slots, comm->rank, NULL, &most).depth;
-    return nodes_received(comm, slots) + (comm->world - 1) * own + 1;
+    const int64_t piece = bucket_size(comm) / comm->world + 1;
+    return (nodes_received(comm, slots) + (comm->world - 1) * own + 1) * (piece / MESSAGE + 1);
 }
 
 /* Floats received: pieces of each bucket are rounded up. */
@@ -277,14 +279,20 @@ static int64_t piece_of(const wb_ordered_sum *sum, const bucket *b, int rank) {
     return b->begin + (b->end - b->begin) * rank / sum->comm->world;
 }
 
+/* In messages so short that MPI sends them straight away: a longer one is announced, answered and
+ * only then sent, and each of these waits for a call of a rank that is computing. Open MPI's limit
+ * for TCP is 64 KiB with its header. */
 static wb_status post(const wb_ordered_sum *sum, bucket *b, float *values, int64_t count, int rank,
                       int message, bool sends) {
     wb_status status = WB_OK;
     const MPI_Comm mpi = sum->comm->mpi;
     const int tag = wb_int((b - sum->buckets) * TAGS + message);
-    MPI_Request *request = &b->requests[b->request_count++];
-    WB_TRY_MPI(sends ? MPI_Isend(values, wb_int(count), MPI_FLOAT, rank, tag, mpi, request)
-                     : MPI_Irecv(values, wb_int(count), MPI_FLOAT, rank, tag, mpi, request));
+    for (int64_t at = 0; at < count; at += MESSAGE) {
+        MPI_Request *request = &b->requests[b->request_count++];
+        const int n = wb_int(count - at < MESSAGE ? count - at : MESSAGE);
+        WB_TRY_MPI(sends ? MPI_Isend(values + at, n, MPI_FLOAT, rank, tag, mpi, request)
+                         : MPI_Irecv(values + at, n, MPI_FLOAT, rank, tag, mpi, request));
+    }
 done:
     return status;
 }
