@@ -27,7 +27,8 @@ static struct {
 
 __attribute__((constructor)) static void set_up(void) {
     const char *const given = getenv("WB_PHASE_FAULT");
-    const char *const rank = getenv("OMPI_COMM_WORLD_RANK");
+    const char *const of_mpirun = getenv("OMPI_COMM_WORLD_RANK");
+    const char *const rank = of_mpirun ? of_mpirun : getenv("SLURM_PROCID");
     if (given && strcmp(given, "list") == 0) {
         for (int i = 0; i < WB_PHASES; i++) {
             (void)puts(wb_phase_name((wb_phase)i));
