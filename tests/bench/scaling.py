@@ -2,7 +2,7 @@
 
     scaling.py PROGRAM OUT [--only PART]... [--repeats N] [--long]
 
-Parts: ranks, batch, budget, memory, layout, cached, start. Memory is what the operating system says (VmHWM). Where two
+Parts: ranks, batch, budget, memory, layout, cached, start, checkpoint. Memory is what the operating system says (VmHWM). Where two
 layouts are compared they take turns, and the best of each counts. OUT gets scaling.json and scaling.svg; a claim that
 does not hold is printed as MISSED.
 """
@@ -163,8 +163,62 @@ def by_start(args, _):
                                                  "under 1")]}
 
 
+# ---- Checkpoints ----------------------------------------------------------------------------------------------------
+
+
+EVERY = 200  # the default of checkpoint.every
+
+
+def times_of(checkpoint):
+    """When the system says that a checkpoint was begun, that all of it was written, that it got its name."""
+    born = float(subprocess.run(["stat", "-c", "%.9W", checkpoint], stdout=subprocess.PIPE, check=True).stdout)
+    return born, os.stat(os.path.join(checkpoint, "manifest.json")).st_mtime, os.stat(checkpoint).st_ctime
+
+
+def train_and_save(args, name, options, intervals):
+    """A run of some default intervals, and what its checkpoints cost it: time that all ranks wait, and steps that take
+    longer than the median while one is written."""
+    run = os.path.join(args.out, "saving")
+    shutil.rmtree(run, ignore_errors=True)
+    steps = intervals * EVERY
+    text = mpirun(words_of(args.program, "train", {**options, "run.dir": run, "batch.steps": steps}))
+    waits, total = (float(re.search(rf"^{word} .*?([\d.]+)(?: +[\d.]+%)?$", text, re.MULTILINE).group(1))
+                    for word in ("checkpoint", "total"))
+    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as lines:
+        seconds = [row["step_seconds"] for row in map(json.loads, lines) if "step" in row]
+    usual = statistics.median(seconds)
+    saved = [times_of(os.path.join(run, "checkpoints", f"step-{(i + 1) * EVERY}")) for i in range(intervals)][-2:]
+    writes = statistics.mean(end - born for born, _, end in saved)
+    beside = int(writes / usual) + 2
+    slower = sum(sum(seconds[i:i + beside]) - beside * usual for i in range(EVERY, steps, EVERY))
+    size = sum(os.path.getsize(os.path.join(run, "checkpoints", f"step-{steps}", file))
+               for file in ("state.h5", "manifest.json"))
+    verifies = statistics.mean((end - written) / (written - born) for born, written, end in saved)
+    result = {"name": name, "bytes": size, "step": usual, "total": total, "waits": waits, "slower": slower,
+              "writes": writes, "cost": (waits + slower) / total, "verify": verifies}
+    print(f"  {name:12s} {size / 1e6:7.1f} MB every {EVERY} steps of {usual:.3f} s: {intervals} take {writes:.2f} s each, "
+          f"training waits {waits:.2f} s and is {slower:.2f} s slower, of {total:.1f} s", flush=True)
+    shutil.rmtree(run)
+    return result
+
+
+def by_checkpoint(args, _):
+    """MiniLM's parameters, and a wide static encoder with AdamW's state."""
+    small = {**DEMO, "optimizer.name": "sgd", "batch.size": 16}
+    large = {**STATIC, "data.train": DEMO["data.train"], "model.width": 2752, "batch.size": 512}
+    runs, claims = [], []
+    for name, options in (("MiniLM, SGD", small), ("static, AdamW", large)):
+        for _ in range(args.repeats if args.long else 1):
+            runs.append(train_and_save(args, name, options, 2))
+        own = [run for run in runs if run["name"] == name]
+        cost, verify = (statistics.median(run[key] for run in own) for key in ("cost", "verify"))
+        claims.append(judge(f"{name}: checkpoints, in the time of the run", cost, cost <= 0.05, "at most 0.05"))
+        claims.append(judge(f"{name}: reading back, in the time of writing", verify, verify <= 0.1, "at most 0.1"))
+    return {"runs": runs, "claims": claims}
+
+
 PARTS = {"ranks": by_ranks, "batch": by_batch, "budget": by_budget, "memory": by_memory, "layout": by_layout,
-         "cached": by_cache, "start": by_start}
+         "cached": by_cache, "start": by_start, "checkpoint": by_checkpoint}
 
 
 # ---- The plot -------------------------------------------------------------------------------------------------------
