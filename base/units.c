@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 wb_text_number wb_bytes_text(size_t bytes) {
     static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -103,6 +104,14 @@ bool wb_parse_seconds(const char *text, double *seconds) {
     } while (*text);
     *seconds = sum;
     return true;
+}
+
+wb_host_text wb_host(void) {
+    wb_host_text host = {0};
+    if (gethostname(host.text, sizeof(host.text) - 1) != 0) {
+        host = (wb_host_text){"unknown"};
+    }
+    return host;
 }
 
 double wb_now(void) {

@@ -49,6 +49,12 @@ bool wb_parse_bytes(const char *text, size_t *bytes);
  * False where the text is no time; seconds then untouched. */
 bool wb_parse_seconds(const char *text, double *seconds);
 
+/* Local. The name of this machine, "unknown" where it has none. */
+typedef struct wb_host_text {
+    char text[64];
+} wb_host_text;
+wb_host_text wb_host(void);
+
 /* Local. Seconds on a clock that only goes forward. */
 double wb_now(void);
 

@@ -9,7 +9,6 @@
 #include "units.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* What the owner has made of the slot. */
 typedef struct claim {
@@ -129,14 +128,13 @@ done:
 }
 
 static wb_status disagree(const wb_audit *a, const wb_trainer *t, const char *what) {
-    char host[64] = "unknown";
-    (void)gethostname(host, sizeof(host) - 1);
     return WB_ERROR(WB_ERR_DIVERGED,
                     "step %lld: rank %d has other %s of slot %lld of the batch than rank %d, which "
                     "computed them again on host %s; a processor or memory of one of the two is to "
                     "be doubted: test their nodes, or run on others; the same command continues "
                     "from the last checkpoint (run.audit_every=0: without this look)",
-                    (long long)t->done + 1, a->owner, what, (long long)a->number, a->again, host);
+                    (long long)t->done + 1, a->owner, what, (long long)a->number, a->again,
+                    wb_host().text);
 }
 
 /* The slot keeps nothing: its backward pass encodes it first. */

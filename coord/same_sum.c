@@ -2,9 +2,9 @@
 #include "same_sum.h"
 
 #include "exchange.h"
+#include "units.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 /* How many of `sums` are like number i. */
 static int64_t count_like(const uint64_t *sums, int world, int i) {
@@ -26,12 +26,10 @@ static wb_status compare_with_most(const wb_comm *comm, const uint64_t *sums, co
     if (most) {
         return WB_OK;
     }
-    char host[64] = "unknown";
-    (void)gethostname(host, sizeof(host) - 1);
     return WB_ERROR(WB_ERR_DIVERGED,
                     "host %s: %s; memory or network is to be doubted; the same command continues "
                     "from the last checkpoint, which all ranks agreed on",
-                    host, what);
+                    wb_host().text, what);
 }
 
 wb_status wb_same_sum(wb_comm *comm, uint64_t mine, const char *what) {

@@ -26,7 +26,7 @@ struct wb_watchdog {
     const wb_timetable *time;
     const wb_comm *comm;
     char folder[WB_PATH], question[WB_PATH], finding[WB_PATH];
-    char host[64];
+    wb_host_text host;
     double patience, pause; /* between two looks */
     double recent[STEPS];   /* seconds of the last steps, a ring; of the main thread only */
     int64_t steps;
@@ -52,7 +52,8 @@ static void write_note(const wb_watchdog *w, wb_phase phase, double seconds) {
     FILE *file = fopen(temporary, "we");
     if (file) {
         (void)fprintf(file, "%lld %lld %.1f %s\n%s\n", (long long)w->step,
-                      (long long)wb_comm_calls(w->comm), seconds, w->host, wb_phase_name(phase));
+                      (long long)wb_comm_calls(w->comm), seconds, w->host.text,
+                      wb_phase_name(phase));
         if (fclose(file) == 0) {
             (void)rename(temporary, path);
         }
@@ -324,9 +325,7 @@ wb_status wb_watchdog_start(wb_watchdog **watchdog, const char *run_folder, doub
     w->limit = 10.0 * patience;
     w->pause = fmin(1.0, patience / 20.0);
     w->looked = wb_now();
-    if (gethostname(w->host, sizeof(w->host) - 1) != 0) {
-        (void)snprintf(w->host, sizeof(w->host), "unknown");
-    }
+    w->host = wb_host();
     WB_TRY_ALL(comm, prepare_folder(w, run_folder));
     WB_TRY_ALL(comm, start_thread(w));
     *watchdog = w;

@@ -3,6 +3,7 @@
 
 #include "checkpoint.h"
 #include "json.h"
+#include "units.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,9 +67,7 @@ static void fill_us(lock_content *us, int lock, const wb_run_owner *owner) {
                          .beat = (int64_t)time(NULL),
                          .inode = (int64_t)info.st_ino};
     (void)snprintf(us->job, sizeof(us->job), "%s", owner->job ? owner->job : "");
-    if (gethostname(us->host, sizeof(us->host) - 1) != 0) {
-        (void)snprintf(us->host, sizeof(us->host), "unknown");
-    }
+    (void)snprintf(us->host, sizeof(us->host), "%s", wb_host().text);
 }
 
 /* *held is false where the file is empty: nobody holds the folder. */

@@ -204,9 +204,7 @@ wb_status wb_text_file_read(const wb_text_file *file, int64_t row, wb_text *text
                                 file->offsets[row + 1], &bytes));
     WB_TRY(wb_text_record_line(text, text->line, bytes, &is_plain));
     if (!is_plain) {
-        (void)snprintf(where, sizeof(where), "%s at byte %lld", file->path,
-                       (long long)file->offsets[row]);
-        WB_TRY(wb_json_parse_line(&object, text->line, bytes, where, 1));
+        WB_TRY(wb_text_record_parse(&object, text, bytes, file->path, file->offsets[row], where));
         WB_TRY(wb_text_record(text, object, where));
     }
 done:

@@ -196,3 +196,9 @@ wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_
 done:
     return status;
 }
+
+wb_status wb_text_record_parse(json_t **object, const wb_text *text, size_t bytes, const char *path,
+                               int64_t begin, char where[WB_WHERE]) {
+    (void)snprintf(where, WB_WHERE, "%s at byte %lld", path, (long long)begin);
+    return wb_json_parse_line(object, text->line, bytes, where, 1);
+}

@@ -25,6 +25,11 @@ wb_status wb_text_record_line(wb_text *text, const char *line, size_t bytes, boo
 wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_t begin,
                                int64_t end, size_t *bytes);
 
+/* Local. What was fetched, as a tree: *object is a new reference. `where` is filled: "PATH at byte
+ * BEGIN". Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_text_record_parse(json_t **object, const wb_text *text, size_t bytes, const char *path,
+                               int64_t begin, char where[WB_WHERE]);
+
 /* Local. A JSON string or integer as an id: *id is borrowed from `value`, or from number[24].
  * Error: WB_ERR_INPUT where it is neither, empty, or has blanks. */
 wb_status wb_text_record_id(const json_t *value, const char *key, const char *where,

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "files.h"
+#include "metrics_log.h"
 #include "status.h"
 
 #include <stdio.h>
@@ -54,6 +55,24 @@ static inline void put_bytes(const char *path, const void *data, size_t bytes) {
 
 static inline void put_text(const char *path, const char *text) {
     put_bytes(path, text, strlen(text));
+}
+
+/* A metrics log that keeps what it has up to step `keep`, and gets steps `first` to `last`. */
+static inline wb_status log_steps(const char *path, int64_t keep, int64_t first, int64_t last) {
+    wb_status status = WB_OK;
+    wb_metrics_log *log = NULL;
+    WB_TRY(wb_metrics_log_open(&log, path, keep));
+    for (int64_t step = first; step <= last; step++) {
+        const wb_metric metrics[] = {wb_metric_number("loss_nats", 1.0 / (double)step),
+                                     wb_metric_integer("tokens", step * 1000)};
+        WB_TRY(wb_metrics_log_step(log, step, metrics, 2));
+    }
+done:
+    if (status != WB_OK) {
+        (void)wb_metrics_log_close(log);
+        return status;
+    }
+    return wb_metrics_log_close(log);
 }
 
 /* A whole file, with a NUL behind it. Free it. */

@@ -251,29 +251,12 @@ static void give_it_back(void) {
     wb_error_clear();
 }
 
-static wb_status log_steps(int64_t first, int64_t last) {
-    wb_status status = WB_OK;
-    wb_metrics_log *log = NULL;
-    WB_TRY(wb_metrics_log_open(&log, in_folder("metrics.jsonl"), first - 1));
-    for (int64_t step = first; step <= last; step++) {
-        const wb_metric metrics[] = {wb_metric_number("loss_nats", 0.5),
-                                     wb_metric_integer("tokens", step)};
-        WB_TRY(wb_metrics_log_step(log, step, metrics, 2));
-    }
-done:
-    if (status != WB_OK) {
-        (void)wb_metrics_log_close(log);
-        return status;
-    }
-    return wb_metrics_log_close(log);
-}
-
 static void begin_log(void) {
-    assert_ok(log_steps(1, 5));
+    assert_ok(log_steps(in_folder("metrics.jsonl"), 0, 1, 5));
 }
 
 static wb_status continue_log(void) {
-    return log_steps(4, 6);
+    return log_steps(in_folder("metrics.jsonl"), 3, 4, 6);
 }
 
 static void log_is_whole(bool succeeded) {

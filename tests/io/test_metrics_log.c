@@ -19,23 +19,6 @@ static int fresh_log(void **state) {
     return 0;
 }
 
-static wb_status log_steps(int64_t keep, int64_t first, int64_t last) {
-    wb_status status = WB_OK;
-    wb_metrics_log *log = NULL;
-    WB_TRY(wb_metrics_log_open(&log, path, keep));
-    for (int64_t step = first; step <= last; step++) {
-        const wb_metric metrics[] = {wb_metric_number("loss_nats", 1.0 / (double)step),
-                                     wb_metric_integer("tokens", step * 1000)};
-        WB_TRY(wb_metrics_log_step(log, step, metrics, 2));
-    }
-done:
-    if (status != WB_OK) {
-        (void)wb_metrics_log_close(log);
-        return status;
-    }
-    return wb_metrics_log_close(log);
-}
-
 static void append_text(const char *text) {
     FILE *file = fopen(path, "a");
     assert_non_null(file);
@@ -45,7 +28,7 @@ static void append_text(const char *text) {
 
 static void first_line_names_the_schema(void **state) {
     (void)state;
-    assert_ok(log_steps(0, 1, 2));
+    assert_ok(log_steps(path, 0, 1, 2));
     char *text = get_bytes(path, NULL);
     assert_string_equal(text, "{\"schema\": 1, \"writer\": \"widebatch " WB_VERSION "\"}\n"
                               "{\"step\": 1, \"loss_nats\": 1.0, \"tokens\": 1000}\n"
@@ -57,9 +40,9 @@ static void a_life_that_was_cut_off_writes_to_no_file_that_is_read(void **state)
     (void)state;
     wb_metrics_log *old = NULL;
     const wb_metric metric = wb_metric_integer("tokens", 7);
-    assert_ok(log_steps(0, 1, 20));
+    assert_ok(log_steps(path, 0, 1, 20));
     assert_ok(wb_metrics_log_open(&old, path, 20));
-    assert_ok(log_steps(10, 11, 30));
+    assert_ok(log_steps(path, 10, 11, 30));
     size_t bytes = 0, later = 0;
     char *before = get_bytes(path, &bytes);
     assert_ok(wb_metrics_log_step(old, 21, &metric, 1));
@@ -75,13 +58,13 @@ static void resumed_log_equals_an_unbroken_one(void **state) {
     (void)state;
     size_t bytes = 0;
     size_t resumed_bytes = 0;
-    assert_ok(log_steps(0, 1, 50));
+    assert_ok(log_steps(path, 0, 1, 50));
     char *unbroken = get_bytes(path, &bytes);
     for (int64_t cut = 0; cut <= 50; cut += 7) {
         assert_int_equal(unlink(path), 0);
-        assert_ok(log_steps(0, 1, cut + (50 - cut) / 2));
+        assert_ok(log_steps(path, 0, 1, cut + (50 - cut) / 2));
         append_text("{\"step\": 51, \"loss_na"); /* a line a kill has cut */
-        assert_ok(log_steps(cut, cut + 1, 50));
+        assert_ok(log_steps(path, cut, cut + 1, 50));
         char *resumed = get_bytes(path, &resumed_bytes);
         assert_int_equal(resumed_bytes, bytes);
         assert_memory_equal(resumed, unbroken, bytes);
@@ -93,9 +76,9 @@ static void resumed_log_equals_an_unbroken_one(void **state) {
 /* A kill between the closing brace and the end of the line. */
 static void line_without_its_end_is_not_a_line(void **state) {
     (void)state;
-    assert_ok(log_steps(0, 1, 3));
+    assert_ok(log_steps(path, 0, 1, 3));
     append_text("{\"step\": 4, \"loss_nats\": 0.25, \"tokens\": 4000}");
-    assert_ok(log_steps(4, 5, 5));
+    assert_ok(log_steps(path, 4, 5, 5));
     char *text = get_bytes(path, NULL);
     assert_null(strstr(text, "\"step\": 4"));
     assert_non_null(strstr(text, "3000}\n{\"step\": 5"));
@@ -105,7 +88,7 @@ static void line_without_its_end_is_not_a_line(void **state) {
 static void torn_first_line_is_written_again(void **state) {
     (void)state;
     put_text(path, "{\"schema\": 1, \"wri");
-    assert_ok(log_steps(10, 1, 1));
+    assert_ok(log_steps(path, 10, 1, 1));
     char *text = get_bytes(path, NULL);
     assert_non_null(strstr(text, "\"}\n{\"step\": 1,"));
     free(text);
@@ -113,9 +96,9 @@ static void torn_first_line_is_written_again(void **state) {
 
 static void garbage_after_a_power_cut_is_cut_off(void **state) {
     (void)state;
-    assert_ok(log_steps(0, 1, 3));
+    assert_ok(log_steps(path, 0, 1, 3));
     append_text("\x01\x01\x01\n{\"step\": 4, \"loss_nats\": 1.0}\n");
-    assert_ok(log_steps(10, 4, 4));
+    assert_ok(log_steps(path, 10, 4, 4));
     char *text = get_bytes(path, NULL);
     assert_null(strchr(text, 1));
     assert_non_null(strstr(text, "{\"step\": 4, \"loss_nats\": 0.25, \"tokens\": 4000}\n"));
@@ -127,7 +110,7 @@ static void other_files_are_not_touched(void **state) {
     static const char *const texts[] = {"my notes\n", "{\"step\": 1}\n", "{\"schema\": 2}\n", "x"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         put_text(path, texts[i]);
-        assert_refused(log_steps(10, 1, 1), WB_ERR_INPUT, "metrics.jsonl");
+        assert_refused(log_steps(path, 10, 1, 1), WB_ERR_INPUT, "metrics.jsonl");
         char *text = get_bytes(path, NULL);
         assert_string_equal(text, texts[i]);
         free(text);
@@ -154,7 +137,8 @@ static void full_disk_is_an_error(void **state) {
     if (child == 0) {
         const struct rlimit limit = {.rlim_cur = 3000, .rlim_max = 3000};
         (void)signal(SIGXFSZ, SIG_IGN);
-        _exit(setrlimit(RLIMIT_FSIZE, &limit) == 0 ? wb_status_exit_code(log_steps(0, 1, 200)) : 1);
+        _exit(setrlimit(RLIMIT_FSIZE, &limit) == 0 ? wb_status_exit_code(log_steps(path, 0, 1, 200))
+                                                   : 1);
     }
     int result = 0;
     assert_int_equal(waitpid(child, &result, 0), child);
