@@ -1,5 +1,6 @@
-/* Vectors of floats that stay in registers: the compiler extension behind kernels whose registers
- * are laid out by hand. GCC and clang make one instruction of each operation, on any processor. */
+/* Vectors that stay in registers: the compiler extension behind kernels whose registers are laid
+ * out by hand. GCC and clang make one instruction of each operation, on any processor; the
+ * exception is named below. */
 #ifndef WB_LANES_H
 #define WB_LANES_H
 

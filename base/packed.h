@@ -16,6 +16,16 @@ static inline int64_t wb_packed_tokens(const wb_packed *packed) {
     return packed->n > 0 ? packed->offsets[packed->n] - packed->offsets[0] : 0;
 }
 
+/* Local. Tokens of the longest sequence, 0 where there is none. */
+static inline int64_t wb_packed_longest(const wb_packed *packed) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < packed->n; i++) {
+        const int64_t length = packed->offsets[i + 1] - packed->offsets[i];
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
 /* Local. Sequences [first, first + n) of `packed`. Borrows its arrays. */
 static inline wb_packed wb_packed_slice(const wb_packed *packed, int64_t first, int64_t n) {
     const wb_packed slice = {.ids = packed->ids, .offsets = packed->offsets + first, .n = n};

@@ -49,15 +49,6 @@ done:
     return status;
 }
 
-static int64_t longest_of(const wb_packed *packed) {
-    int64_t longest = 0;
-    for (int64_t i = 0; i < packed->n; i++) {
-        const int64_t length = packed->offsets[i + 1] - packed->offsets[i];
-        longest = length > longest ? length : longest;
-    }
-    return longest;
-}
-
 wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *batch, int64_t draw) {
     wb_status status = WB_OK;
     const int64_t first = slot->batch.first, n = slot->batch.n;
@@ -71,7 +62,7 @@ wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *bat
                                  .budget_setting = "memory.budget=",
                                  .chunk_setting = "memory.chunk_tokens=",
                                  .texts = texts.packed.n,
-                                 .max_tokens = longest_of(&texts.packed),
+                                 .max_tokens = wb_packed_longest(&texts.packed),
                                  .chunk_tokens = t->config->memory_chunk_tokens};
     WB_TRY(wb_encode_check_room(&t->guide, &plan, t->chunk_arena));
     WB_TRY(wb_encode_packed(slot->guide_reps, &t->guide, &texts.packed,

@@ -45,15 +45,6 @@ int64_t wb_attention_scratch(int64_t longest, int64_t D) {
     return (int64_t)wb_threads() * thread_scratch(longest, D);
 }
 
-static int64_t longest_sequence(const wb_packed *packed) {
-    int64_t longest = 0;
-    for (int64_t i = 0; i < packed->n; i++) {
-        const int64_t length = packed->offsets[i + 1] - packed->offsets[i];
-        longest = length > longest ? length : longest;
-    }
-    return longest;
-}
-
 static head place_head(const wb_chunk *chunk, int64_t sequence, int64_t h, int64_t D,
                        float *scratch) {
     const int64_t *offsets = chunk->packed.offsets;
@@ -189,7 +180,7 @@ static void head_forward(float *lse, const head *a, const wb_dropout *dropout) {
 void wb_attention_forward(wb_numbers y, float *lse, wb_numbers qkv, const wb_chunk *chunk,
                           const wb_dropout *dropout, int64_t heads, int64_t H, float *scratch) {
     const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
-    const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
+    const int64_t share = thread_scratch(wb_packed_longest(&chunk->packed), D);
     const int64_t tasks = chunk->packed.n * heads;
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t task = 0; task < tasks; task++) {
@@ -269,7 +260,7 @@ void wb_attention_backward(wb_numbers dqkv, const float *dy, wb_numbers y, const
                            wb_numbers qkv, const wb_chunk *chunk, const wb_dropout *dropout,
                            int64_t heads, int64_t H, float *scratch) {
     const int64_t T = wb_packed_tokens(&chunk->packed), D = H / heads;
-    const int64_t share = thread_scratch(longest_sequence(&chunk->packed), D);
+    const int64_t share = thread_scratch(wb_packed_longest(&chunk->packed), D);
     const int64_t tasks = chunk->packed.n * heads;
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t task = 0; task < tasks; task++) {
