@@ -14,9 +14,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 1 << 20 }; /* bytes hashed at once */
+enum {
+    BLOCK = 1 << 20, /* bytes hashed at once */
+    PART = 16 << 20, /* bytes that the disk is asked for at once */
+};
 
-static wb_status sum_file(const char *path, int64_t *bytes, uint64_t *sum) {
+/* What becomes of the system's memory of a file that was read. */
+typedef enum afterwards {
+    FORGET,    /* its pages serve for what is read next */
+    READ_AGAIN /* they stay */
+} afterwards;
+
+/* The disk reads the next part while this one is hashed. */
+static void begin_part(int file, int64_t at, afterwards then) {
+    (void)posix_fadvise(file, at == 0 ? 0 : at + PART, at == 0 ? 2 * PART : PART,
+                        POSIX_FADV_WILLNEED);
+    if (then == FORGET && at > 0) {
+        wb_file_forget(file, at - PART, PART);
+    }
+}
+
+static wb_status sum_file(const char *path, afterwards then, int64_t *bytes, uint64_t *sum) {
     wb_status status = WB_OK;
     wb_hasher *hasher = NULL;
     struct stat info;
@@ -28,10 +46,16 @@ static wb_status sum_file(const char *path, int64_t *bytes, uint64_t *sum) {
     WB_CHECK(block, WB_ERR_MEMORY, "%s: no memory to verify it", path);
     WB_TRY(wb_hasher_create(&hasher));
     for (int64_t at = 0; at < info.st_size; at += BLOCK) {
+        if (at % PART == 0) {
+            begin_part(file, at, then);
+        }
         const int64_t left = info.st_size - at;
         const size_t size = left < BLOCK ? (size_t)left : BLOCK;
         WB_TRY(wb_file_read_at(file, path, at, block, size));
         wb_hasher_add(hasher, block, size);
+    }
+    if (then == FORGET) {
+        wb_file_forget(file, 0, 0);
     }
     *bytes = info.st_size;
     *sum = wb_hasher_sum(hasher);
@@ -44,11 +68,11 @@ done:
     return status;
 }
 
-static wb_status verify_file(const wb_manifest_file *file, const char *path) {
+static wb_status verify_file(const wb_manifest_file *file, const char *path, afterwards then) {
     wb_status status = WB_OK;
     int64_t bytes = 0;
     uint64_t sum = 0;
-    WB_TRY(sum_file(path, &bytes, &sum));
+    WB_TRY(sum_file(path, then, &bytes, &sum));
     WB_CHECK(bytes == file->bytes, WB_ERR_INPUT, "%s: %lld bytes; its manifest says %lld", path,
              (long long)bytes, (long long)file->bytes);
     WB_CHECK(sum == file->sum, WB_ERR_INPUT,
@@ -59,13 +83,13 @@ done:
 }
 
 /* The manifest, and every file that it leans on. To be cleared also on error. */
-static wb_status verify(wb_manifest *found, const char *folder) {
+static wb_status verify(wb_manifest *found, const char *folder, afterwards then) {
     wb_status status = WB_OK;
     WB_TRY(wb_manifest_read(found, folder));
     for (int64_t i = 0; i < found->file_count; i++) {
         char path[WB_PATH];
         WB_TRY(wb_manifest_file_path(path, found, folder, found->files[i].step));
-        WB_TRY(verify_file(&found->files[i], path));
+        WB_TRY(verify_file(&found->files[i], path, then));
     }
 done:
     return status == WB_ERR_INPUT ? WB_ERR_CHECKPOINT : status;
@@ -73,7 +97,7 @@ done:
 
 wb_status wb_checkpoint_verify(const char *step_folder) {
     wb_manifest found;
-    const wb_status status = verify(&found, step_folder);
+    const wb_status status = verify(&found, step_folder, FORGET);
     wb_manifest_clear(&found);
     return status;
 }
@@ -250,7 +274,7 @@ wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state
         char folder[WB_PATH];
         WB_TRY(generation_path(folder, &all, i));
         wb_manifest_clear(&candidate);
-        status = verify(&candidate, folder);
+        status = verify(&candidate, folder, READ_AGAIN);
         if (status == WB_ERR_CHECKPOINT) {
             note_rejected(rejected, rejected_bytes);
             status = WB_OK;
@@ -336,7 +360,7 @@ static wb_status next_good(survey *s, int64_t from, int64_t *next) {
         char path[WB_PATH];
         WB_TRY(generation_path(path, &s->all, *next));
         wb_error_clear();
-        status = verify(&s->manifests[*next], path);
+        status = verify(&s->manifests[*next], path, FORGET);
         if (status == WB_OK) {
             s->good[*next] = true;
             break;

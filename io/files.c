@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PART = 4 << 20 }; /* bytes of a long file that go to disk together */
+
 wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
     const int head = snprintf(path, WB_PATH, "%s/", folder);
     int tail = 0;
@@ -104,7 +106,7 @@ static wb_status sync_parent(const char *path) {
 }
 
 wb_status wb_draft_begin(wb_draft *draft, const char *path) {
-    draft->file = -1;
+    *draft = (wb_draft)WB_DRAFT_NONE;
     const int length = snprintf(draft->temporary, WB_PATH, "%s.tmp", path);
     if (length <= 0 || length >= WB_PATH) {
         return WB_ERROR(WB_ERR_USAGE, "path too long: %.200s…; at most %d bytes", path, WB_PATH);
@@ -118,8 +120,49 @@ wb_status wb_draft_begin(wb_draft *draft, const char *path) {
     return WB_OK;
 }
 
+void wb_file_forget(int file, int64_t offset, int64_t bytes) {
+    (void)posix_fadvise(file, offset, bytes, POSIX_FADV_DONTNEED);
+}
+
+/* Sends whole parts to disk, waits for the one before each and forgets that. All of this is advice
+ * that some file systems do not take. A part that cannot be written is told once to each that has
+ * the file open: here nobody listens, so that fsync tells it to who wrote. */
+static void write_behind(wb_draft *draft) {
+    static const unsigned all =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (draft->behind < 0) {
+        draft->behind = open(draft->temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    (void)sync_file_range(draft->behind, draft->begun, PART, SYNC_FILE_RANGE_WRITE);
+    if (draft->begun >= PART) {
+        const int64_t before = draft->begun - PART;
+        (void)sync_file_range(draft->behind, before, PART, all);
+        wb_file_forget(draft->behind, before, PART);
+    }
+    draft->begun += PART;
+}
+
+static void stop_behind(wb_draft *draft) {
+    if (draft->behind >= 0) {
+        (void)close(draft->behind);
+        draft->behind = -1;
+    }
+}
+
 wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes) {
-    return write_all(draft->file, draft->temporary, data, bytes);
+    wb_status status = WB_OK;
+    for (size_t at = 0; at < bytes;) {
+        const size_t room = (size_t)(draft->begun + PART - draft->written);
+        const size_t size = bytes - at < room ? bytes - at : room;
+        WB_TRY(write_all(draft->file, draft->temporary, (const char *)data + at, size));
+        at += size;
+        draft->written += (int64_t)size;
+        if (size == room) {
+            write_behind(draft);
+        }
+    }
+done:
+    return status;
 }
 
 static wb_status rename_durably(const char *temporary, const char *path) {
@@ -134,6 +177,10 @@ wb_status wb_draft_commit(wb_draft *draft) {
     wb_status status = WB_OK;
     WB_CHECK(fsync(draft->file) == 0, WB_ERR_DISK, "%s: fsync: %s", draft->temporary,
              strerror(errno));
+    if (draft->begun > 0) {
+        wb_file_forget(draft->file, 0, draft->written);
+    }
+    stop_behind(draft);
     const int closed = close(draft->file);
     draft->file = -1;
     WB_CHECK(closed == 0, WB_ERR_DISK, "%s: close: %s", draft->temporary, strerror(errno));
@@ -146,6 +193,7 @@ done:
 }
 
 void wb_draft_discard(wb_draft *draft) {
+    stop_behind(draft);
     if (draft->file >= 0) {
         (void)close(draft->file);
         (void)unlink(draft->temporary);

@@ -24,9 +24,17 @@ wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes)
 /* Local. Reads exactly `bytes` at `offset` of an open file. Error: WB_ERR_INPUT, with `path`. */
 wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data, size_t bytes);
 
-/* A file being written: what stands under `path` is untouched until wb_draft_commit. */
+/* Local. Advice: the system need not keep these bytes of an open file, and may use their memory for
+ * what is read or written next. 0 bytes: all from there on. What is not on disk yet stays. */
+void wb_file_forget(int file, int64_t offset, int64_t bytes);
+
+/* A file being written: what stands under `path` is untouched until wb_draft_commit. Of a long one,
+ * what lies behind goes to disk while the rest is written, and the system is told to forget it: new
+ * memory for each page costs more than the copy into it, and would push out what others read. */
 typedef struct wb_draft {
-    int file; /* -1: none open */
+    int file;               /* -1: none open */
+    int behind;             /* the same file once more; -1: none open */
+    int64_t written, begun; /* bytes so far; those that are on their way to disk */
     char path[WB_PATH];
     char temporary[WB_PATH]; /* path.tmp */
 } wb_draft;
@@ -35,7 +43,7 @@ typedef struct wb_draft {
  * what was begun and does nothing after a commit, or on a draft of WB_DRAFT_NONE. Error:
  * WB_ERR_DISK; the draft is then still to be discarded. */
 #define WB_DRAFT_NONE                                                                              \
-    { .file = -1 }
+    { .file = -1, .behind = -1 }
 wb_status wb_draft_begin(wb_draft *draft, const char *path);
 wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes);
 wb_status wb_draft_commit(wb_draft *draft);

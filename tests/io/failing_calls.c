@@ -139,6 +139,8 @@ CALL(FILES, ssize_t, -1, read, (int file, void *data, size_t bytes), (file, data
 CALL(FILES, ssize_t, -1, pread, (int file, void *data, size_t bytes, off_t offset), (file, data, bytes, offset))
 CALL(FILES, ssize_t, -1, write, (int file, const void *data, size_t bytes), (file, data, bytes))
 CALL(FILES, ssize_t, -1, pwrite, (int file, const void *data, size_t bytes, off_t offset), (file, data, bytes, offset))
+CALL(FILES, int, -1, sync_file_range, (int file, off_t offset, off_t bytes, unsigned flags), (file, offset, bytes, flags))
+CALL(FILES, int, EIO, posix_fadvise, (int file, off_t offset, off_t bytes, int advice), (file, offset, bytes, advice))
 CALL(FILES, int, -1, ftruncate, (int file, off_t bytes), (file, bytes))
 CALL(FILES, int, -1, statvfs, (const char *path, struct statvfs *out), (path, out))
 CALL(FILES, int, -1, nftw, (const char *path, __nftw_func_t each, int files, int flags), (path, each, files, flags))

@@ -274,6 +274,8 @@ static void log_is_whole(bool succeeded) {
 /* ---- Models, tokenizers, tensors
  * ------------------------------------------------------------------------------------ */
 
+static char long_file[9 << 20];
+
 static wb_status write_tensors(void) {
     return wb_safetensors_write(in_folder("one.safetensors"), &table, history[1][0], "bert.");
 }
@@ -295,6 +297,28 @@ static wb_status read_tensors(void) {
 done:
     wb_safetensors_close(file);
     return status;
+}
+
+static void fill_long_file(void) {
+    for (size_t i = 0; i < sizeof(long_file); i++) {
+        long_file[i] = (char)(i % 251);
+    }
+}
+
+/* Of three parts, the last of which is not whole. */
+static wb_status write_long_file(void) {
+    return wb_file_write(in_folder("long"), long_file, sizeof(long_file));
+}
+
+static void long_file_is_whole(bool succeeded) {
+    char *found = NULL;
+    size_t bytes = 0;
+    if (succeeded) {
+        assert_ok(wb_file_read(in_folder("long"), sizeof(long_file), &found, &bytes));
+        assert_int_equal(bytes, sizeof(long_file));
+        assert_true(memcmp(found, long_file, bytes) == 0);
+        free(found);
+    }
 }
 
 static void tensors_are_whole(bool succeeded) {
@@ -584,6 +608,7 @@ static const struct {
     {"hold a folder", nothing, hold_folder, whatever, nothing},
     {"take a folder over", hold_it_before, hold_folder, whatever, give_it_back},
     {"continue the metrics", begin_log, continue_log, log_is_whole, nothing},
+    {"write a long file", fill_long_file, write_long_file, long_file_is_whole, nothing},
     {"write tensors", nothing, write_tensors, tensors_are_whole, nothing},
     {"read tensors", tensors_are_there, read_tensors, tensors_are_whole, nothing},
     {"read halves", make_halves, read_halves, whatever, nothing},

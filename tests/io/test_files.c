@@ -1,0 +1,142 @@
+/* Drafts: what was appended is what stands there, however long and in whatever pieces, and a long
+ * one does not fill the system's memory. */
+#include "files.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATH WB_TEST_SCRATCH "/draft"
+
+enum {
+    PART = 4 << 20, /* of files.c */
+    PAGE = 4096,
+    TMPFS = 0x01021994, /* its pages are the file */
+};
+
+static void must(wb_status status) {
+    if (status != WB_OK) {
+        fail_msg("%s\n%s", wb_error_message(), wb_error_backtrace());
+    }
+}
+
+/* No two parts alike, nor any two pages of one. */
+static unsigned char *pattern(size_t bytes) {
+    uint32_t *words = malloc(bytes + sizeof(uint32_t));
+    assert_non_null(words);
+    for (size_t i = 0; i <= bytes / sizeof(uint32_t); i++) {
+        words[i] = (uint32_t)i * 2654435761u;
+    }
+    return (unsigned char *)words;
+}
+
+static void append_in_pieces(wb_draft *draft, const unsigned char *data, size_t bytes,
+                             size_t piece) {
+    for (size_t at = 0; at < bytes; at += piece) {
+        must(wb_draft_append(draft, data + at, bytes - at < piece ? bytes - at : piece));
+    }
+}
+
+static void holds(const unsigned char *data, size_t bytes) {
+    char *found = NULL;
+    size_t size = 0;
+    must(wb_file_read(PATH, SIZE_MAX / 2, &found, &size));
+    assert_int_equal(size, bytes);
+    assert_true(memcmp(found, data, bytes) == 0);
+    free(found);
+}
+
+static void a_draft_is_what_was_appended(void **state) {
+    (void)state;
+    const size_t sizes[] = {0,        1,        PART - 1,     PART,
+                            PART + 1, 2 * PART, 3 * PART - 1, 3 * PART + 12345};
+    const size_t pieces[] = {SIZE_MAX / 2, PART, PART - 1, PART / 2 + 7, 2 * PART + 1};
+    unsigned char *data = pattern(4 * PART);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {
+            wb_draft draft = WB_DRAFT_NONE;
+            must(wb_draft_begin(&draft, PATH));
+            append_in_pieces(&draft, data, sizes[s], pieces[p]);
+            must(wb_draft_commit(&draft));
+            wb_draft_discard(&draft);
+            holds(data, sizes[s]);
+        }
+    }
+    free(data);
+}
+
+static void a_long_draft_that_is_discarded_leaves_what_was_there(void **state) {
+    (void)state;
+    unsigned char *data = pattern(3 * PART);
+    wb_draft draft = WB_DRAFT_NONE;
+    must(wb_file_write(PATH, "old", 3));
+    must(wb_draft_begin(&draft, PATH));
+    append_in_pieces(&draft, data, 3 * PART, 1000 * 1000);
+    wb_draft_discard(&draft);
+    holds((const unsigned char *)"old", 3);
+    assert_false(wb_path_is_file(PATH ".tmp"));
+    free(data);
+}
+
+/* Pages of an open file that the system holds in memory. */
+static int64_t pages_held(int file, size_t bytes) {
+    int64_t held = 0;
+    unsigned char *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, file, 0);
+    unsigned char *there = calloc(bytes / PAGE + 1, 1);
+    assert_true(map != MAP_FAILED && there);
+    assert_int_equal(mincore(map, bytes, there), 0);
+    for (size_t i = 0; i < (bytes + PAGE - 1) / PAGE; i++) {
+        held += there[i] & 1;
+    }
+    (void)munmap(map, bytes);
+    free(there);
+    return held;
+}
+
+static bool file_system_forgets(int file) {
+    struct statfs info;
+    assert_int_equal(fstatfs(file, &info), 0);
+    return info.f_type != TMPFS && sysconf(_SC_PAGESIZE) == PAGE;
+}
+
+/* While it is written: at most what is being written and what is on its way, and pages that the
+ * system holds in larger blocks. */
+static void a_long_draft_does_not_fill_memory(void **state) {
+    (void)state;
+    const size_t bytes = 12 * PART + 12345;
+    unsigned char *data = pattern(bytes);
+    wb_draft draft = WB_DRAFT_NONE;
+    must(wb_draft_begin(&draft, PATH));
+    append_in_pieces(&draft, data, bytes, 1000 * 1000);
+    const int file = open(PATH ".tmp", O_RDONLY | O_CLOEXEC);
+    assert_true(file >= 0);
+    const int64_t during = pages_held(file, bytes);
+    must(wb_draft_commit(&draft));
+    const int64_t after = pages_held(file, bytes);
+    if (file_system_forgets(file)) {
+        print_message("# of %zu pages %lld while written, %lld afterwards\n", bytes / PAGE,
+                      (long long)during, (long long)after);
+        assert_true(during <= 4 * PART / PAGE);
+        assert_true(after <= PART / PAGE);
+    }
+    (void)close(file);
+    holds(data, bytes);
+    free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_draft_is_what_was_appended),
+        cmocka_unit_test(a_long_draft_that_is_discarded_leaves_what_was_there),
+        cmocka_unit_test(a_long_draft_does_not_fill_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
