@@ -19,22 +19,23 @@ enum {
     PART = 16 << 20, /* bytes that the disk is asked for at once */
 };
 
-/* What becomes of the system's memory of a file that was read. */
-typedef enum afterwards {
-    FORGET,    /* its pages serve for what is read next */
-    READ_AGAIN /* they stay */
-} afterwards;
+/* What verifying reads of a generation. */
+typedef enum reading {
+    MANIFEST_ONLY,    /* its files were read a moment ago */
+    FILES,            /* and the system forgets them, so that few of its pages serve for all */
+    FILES_TO_BE_READ, /* and the system keeps them: they are read again */
+} reading;
 
 /* The disk reads the next part while this one is hashed. */
-static void begin_part(int file, int64_t at, afterwards then) {
+static void begin_part(int file, int64_t at, reading how) {
     (void)posix_fadvise(file, at == 0 ? 0 : at + PART, at == 0 ? 2 * PART : PART,
                         POSIX_FADV_WILLNEED);
-    if (then == FORGET && at > 0) {
+    if (how == FILES && at > 0) {
         wb_file_forget(file, at - PART, PART);
     }
 }
 
-static wb_status sum_file(const char *path, afterwards then, int64_t *bytes, uint64_t *sum) {
+static wb_status sum_file(const char *path, reading how, int64_t *bytes, uint64_t *sum) {
     wb_status status = WB_OK;
     wb_hasher *hasher = NULL;
     struct stat info;
@@ -47,14 +48,14 @@ static wb_status sum_file(const char *path, afterwards then, int64_t *bytes, uin
     WB_TRY(wb_hasher_create(&hasher));
     for (int64_t at = 0; at < info.st_size; at += BLOCK) {
         if (at % PART == 0) {
-            begin_part(file, at, then);
+            begin_part(file, at, how);
         }
         const int64_t left = info.st_size - at;
         const size_t size = left < BLOCK ? (size_t)left : BLOCK;
         WB_TRY(wb_file_read_at(file, path, at, block, size));
         wb_hasher_add(hasher, block, size);
     }
-    if (then == FORGET) {
+    if (how == FILES) {
         wb_file_forget(file, 0, 0);
     }
     *bytes = info.st_size;
@@ -68,11 +69,11 @@ done:
     return status;
 }
 
-static wb_status verify_file(const wb_manifest_file *file, const char *path, afterwards then) {
+static wb_status verify_file(const wb_manifest_file *file, const char *path, reading how) {
     wb_status status = WB_OK;
     int64_t bytes = 0;
     uint64_t sum = 0;
-    WB_TRY(sum_file(path, then, &bytes, &sum));
+    WB_TRY(sum_file(path, how, &bytes, &sum));
     WB_CHECK(bytes == file->bytes, WB_ERR_INPUT, "%s: %lld bytes; its manifest says %lld", path,
              (long long)bytes, (long long)file->bytes);
     WB_CHECK(sum == file->sum, WB_ERR_INPUT,
@@ -82,14 +83,14 @@ done:
     return status;
 }
 
-/* The manifest, and every file that it leans on. To be cleared also on error. */
-static wb_status verify(wb_manifest *found, const char *folder, afterwards then) {
+/* The manifest, and the files that it leans on. To be cleared also on error. */
+static wb_status verify(wb_manifest *found, const char *folder, reading how) {
     wb_status status = WB_OK;
     WB_TRY(wb_manifest_read(found, folder));
-    for (int64_t i = 0; i < found->file_count; i++) {
+    for (int64_t i = 0; how != MANIFEST_ONLY && i < found->file_count; i++) {
         char path[WB_PATH];
         WB_TRY(wb_manifest_file_path(path, found, folder, found->files[i].step));
-        WB_TRY(verify_file(&found->files[i], path, then));
+        WB_TRY(verify_file(&found->files[i], path, how));
     }
 done:
     return status == WB_ERR_INPUT ? WB_ERR_CHECKPOINT : status;
@@ -97,7 +98,7 @@ done:
 
 wb_status wb_checkpoint_verify(const char *step_folder) {
     wb_manifest found;
-    const wb_status status = verify(&found, step_folder, FORGET);
+    const wb_status status = verify(&found, step_folder, FILES);
     wb_manifest_clear(&found);
     return status;
 }
@@ -274,7 +275,7 @@ wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state
         char folder[WB_PATH];
         WB_TRY(generation_path(folder, &all, i));
         wb_manifest_clear(&candidate);
-        status = verify(&candidate, folder, READ_AGAIN);
+        status = verify(&candidate, folder, FILES_TO_BE_READ);
         if (status == WB_ERR_CHECKPOINT) {
             note_rejected(rejected, rejected_bytes);
             status = WB_OK;
@@ -350,6 +351,7 @@ typedef struct survey {
     wb_manifest *manifests; /* [count], cleared where not verified */
     bool *good, *kept;      /* [count] */
     int64_t newest;         /* the newest good one */
+    int64_t verified;       /* the step of one that need not be read again */
 } survey;
 
 /* The good one that comes next after `from`, or `count`. Where none was good so far, the error of
@@ -360,7 +362,8 @@ static wb_status next_good(survey *s, int64_t from, int64_t *next) {
         char path[WB_PATH];
         WB_TRY(generation_path(path, &s->all, *next));
         wb_error_clear();
-        status = verify(&s->manifests[*next], path, FORGET);
+        const bool known = s->all.steps[*next] == s->verified;
+        status = verify(&s->manifests[*next], path, known ? MANIFEST_ONLY : FILES);
         if (status == WB_OK) {
             s->good[*next] = true;
             break;
@@ -456,9 +459,9 @@ static void clear_survey(survey *s) {
     free(s->all.steps);
 }
 
-wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep) {
+wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep, int64_t verified) {
     wb_status status = WB_OK;
-    survey s = {0};
+    survey s = {.verified = verified};
     char path[WB_PATH];
     WB_CHECK(keep >= 2, WB_ERR_CONFIG, "keeping %lld checkpoints; at least 2 are kept",
              (long long)keep);

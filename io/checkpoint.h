@@ -53,8 +53,9 @@ wb_status wb_checkpoint_read_newest(const char *run_folder, wb_checkpoint *state
 /* Local. Removes leftovers (.tmp) and generations that are not kept. Kept are the `keep` (>= 2)
  * newest, counted from the newest that is read back and verifies; a second one that verifies; one
  * that verifies and shares no file with the newest; what these lean on; damaged ones before them.
+ * The one of step `verified` was read back a moment ago and is not read again; -1: there is none.
  * Errors: WB_ERR_CHECKPOINT where none verifies (none is removed), WB_ERR_DISK. */
-wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep);
+wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep, int64_t verified);
 
 /* Local. Size and sum of every file that a generation leans on against its manifest.
  * Error: WB_ERR_CHECKPOINT. */

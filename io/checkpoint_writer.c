@@ -214,7 +214,7 @@ wb_status wb_checkpoint_writer_write(wb_checkpoint_writer *w, const wb_checkpoin
     clear_placement(&w->last);
     w->last = next;
     next = (placement){0};
-    WB_TRY(wb_checkpoint_prune(w->run_folder, w->how.keep));
+    WB_TRY(wb_checkpoint_prune(w->run_folder, w->how.keep, state->step));
 done:
     if (status != WB_OK && temporary[0] != '\0') {
         (void)wb_folder_remove(temporary);

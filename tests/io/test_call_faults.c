@@ -161,7 +161,7 @@ static void is_there(bool succeeded) {
 }
 
 static wb_status prune(void) {
-    return wb_checkpoint_prune(folder, 2);
+    return wb_checkpoint_prune(folder, 2, -1);
 }
 
 /* Two more than are kept, one that says it is another, and what a killed writer left. */

@@ -453,7 +453,7 @@ static void leftover_of_a_kill_is_ignored_and_removed(void **state) {
     assert_ok(wb_folder_make(path));
     assert_int_equal(resume(), 10);
     assert_string_equal(rejected, "");
-    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
     assert_false(exists("step-20.tmp"));
     assert_true(exists("step-10"));
     assert_true(exists("step-x"));
@@ -462,10 +462,10 @@ static void leftover_of_a_kill_is_ignored_and_removed(void **state) {
 static void prune_keeps_the_newest_good_ones(void **state) {
     (void)state;
     char path[WB_PATH];
-    assert_ok(wb_checkpoint_prune(run, 2)); /* nothing yet */
+    assert_ok(wb_checkpoint_prune(run, 2, -1)); /* nothing yet */
     for (int64_t step = 1; step <= 10; step++) {
         save(step);
-        assert_ok(wb_checkpoint_prune(run, 2));
+        assert_ok(wb_checkpoint_prune(run, 2, -1));
         for (int64_t other = 1; other <= step; other++) {
             char name[32];
             (void)snprintf(name, sizeof(name), "step-%d", (int)other);
@@ -476,16 +476,16 @@ static void prune_keeps_the_newest_good_ones(void **state) {
     save(11);
     in_run(path, "step-11/state.h5");
     assert_int_equal(truncate(path, 100), 0);
-    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
     assert_true(exists("step-9"));
     assert_int_equal(resume(), 10);
     for (int64_t step = 9; step <= 10; step++) {
         in_run(path, step == 9 ? "step-9/state.h5" : "step-10/state.h5");
         assert_int_equal(truncate(path, 100), 0);
     }
-    assert_refused(wb_checkpoint_prune(run, 2), WB_ERR_CHECKPOINT, "its manifest says");
+    assert_refused(wb_checkpoint_prune(run, 2, -1), WB_ERR_CHECKPOINT, "its manifest says");
     assert_true(exists("step-9"));
-    assert_refused(wb_checkpoint_prune(run, 1), WB_ERR_CONFIG, "at least 2");
+    assert_refused(wb_checkpoint_prune(run, 1, -1), WB_ERR_CONFIG, "at least 2");
 }
 
 /* Newest first: no manifest, good, damaged, good, good. The last is one too many. */
@@ -499,7 +499,7 @@ static void prune_passes_over_damaged_ones(void **state) {
     assert_int_equal(unlink(path), 0);
     in_run(path, "step-3/state.h5");
     assert_int_equal(truncate(path, 100), 0);
-    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
     assert_string_equal(wb_error_message(), "");
     assert_false(exists("step-1"));
     for (int step = 2; step <= 5; step++) {
@@ -510,7 +510,7 @@ static void prune_passes_over_damaged_ones(void **state) {
     assert_int_equal(resume(), 4);
     in_run(path, "step-2/state.h5"); /* and then only one is good: none goes */
     assert_int_equal(truncate(path, 100), 0);
-    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
     assert_string_equal(wb_error_message(), "");
     assert_true(exists("step-2"));
     assert_int_equal(resume(), 4);
@@ -596,7 +596,7 @@ _Noreturn static void save_for_ever(int64_t step, int done) {
     for (;; step++) {
         save(step);
         (void)!write(done, "", 1);
-        (void)wb_checkpoint_prune(run, 2);
+        (void)wb_checkpoint_prune(run, 2, -1);
     }
 }
 
@@ -634,7 +634,7 @@ static void kill_at_any_moment_loses_no_save_that_returned(void **state) {
     save(step);
     const double began = wb_now();
     save(step);
-    assert_ok(wb_checkpoint_prune(run, 2));
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
     const uint64_t once = (uint64_t)(1e6 * (wb_now() - began)) + 1;
     for (uint32_t i = 0; i < 60; i++) {
         const wb_rng_key key = {.seed = seed, .site = wb_rng_site(WB_RNG_TEST, 0)};
