@@ -516,6 +516,29 @@ static void prune_passes_over_damaged_ones(void **state) {
     assert_int_equal(resume(), 4);
 }
 
+/* What the caller has just read back counts as good: that its file has gone since is not seen. Of
+ * all others the files are read. */
+static void prune_reads_all_but_what_was_just_verified(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    for (int64_t step = 1; step <= 4; step++) {
+        save(step);
+    }
+    in_run(path, "step-4/state.h5");
+    assert_int_equal(unlink(path), 0);
+    assert_ok(wb_checkpoint_prune(run, 2, -1));
+    assert_true(exists("step-2"));
+    assert_false(exists("step-1"));
+    in_run(path, "step-3/state.h5");
+    assert_int_equal(truncate(path, 100), 0);
+    save(1);
+    assert_ok(wb_checkpoint_prune(run, 2, 4));
+    assert_true(exists("step-3"));
+    assert_true(exists("step-2"));
+    assert_false(exists("step-1"));
+    assert_int_equal(resume(), 2);
+}
+
 static void other_configuration_or_model_is_refused(void **state) {
     (void)state;
     bool found = false;
@@ -774,6 +797,7 @@ int main(void) {
         cmocka_unit_test_setup(leftover_of_a_kill_is_ignored_and_removed, fresh_run),
         cmocka_unit_test_setup(prune_keeps_the_newest_good_ones, fresh_run),
         cmocka_unit_test_setup(prune_passes_over_damaged_ones, fresh_run),
+        cmocka_unit_test_setup(prune_reads_all_but_what_was_just_verified, fresh_run),
         cmocka_unit_test_setup(other_configuration_or_model_is_refused, fresh_run),
         cmocka_unit_test_setup(failed_write_leaves_the_old_generation, fresh_run),
         cmocka_unit_test_setup(kill_at_any_moment_loses_no_save_that_returned, fresh_run),
