@@ -187,7 +187,7 @@ def train_and_save(args, name, options, intervals):
     with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as lines:
         seconds = [row["step_seconds"] for row in map(json.loads, lines) if "step" in row]
     usual = statistics.median(seconds)
-    saved = [times_of(os.path.join(run, "checkpoints", f"step-{(i + 1) * EVERY}")) for i in range(intervals)][-2:]
+    saved = [times_of(os.path.join(run, "checkpoints", f"step-{(i + 1) * EVERY}")) for i in range(intervals)[-2:]]
     writes = statistics.mean(end - born for born, _, end in saved)
     beside = int(writes / usual) + 2
     slower = sum(sum(seconds[i:i + beside]) - beside * usual for i in range(EVERY, steps, EVERY))
