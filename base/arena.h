@@ -8,7 +8,8 @@
  *     [ a ][ b ][ c    ]                                         limit
  *           ^mark taken here: wb_arena_release frees b and c
  *
- * Blocks start on cache lines. Under AddressSanitizer what is not handed out is poisoned.
+ * Blocks start on cache lines. Under AddressSanitizer and valgrind what is not handed out is
+ * poisoned, to valgrind what is handed out has no value yet.
  */
 #ifndef WB_ARENA_H
 #define WB_ARENA_H

@@ -71,6 +71,15 @@ static inline void expect_relative(const float *got, const float *wanted, int64_
     }
 }
 
+/* How much longer than usual a limit of time must be. */
+static inline double test_slowness(void) {
+#ifdef WB_MEMCHECK
+    return 50.0;
+#else
+    return 1.0;
+#endif
+}
+
 /* WB_TEST_SEED, or the clock; printed, so that a failure can be repeated. */
 static inline uint64_t test_seed(void) {
     static uint64_t seed;
