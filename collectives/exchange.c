@@ -24,6 +24,8 @@ wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64
     /* counted in rows, so that neither counts nor places leave int */
     WB_TRY_MPI(MPI_Type_contiguous(wb_int((int64_t)row_bytes), MPI_BYTE, &row));
     WB_TRY_MPI(MPI_Type_commit(&row));
+    const char *const given = mine ? mine : (char *)all + (size_t)places[comm->rank] * row_bytes;
+    WB_SENDS(given, (size_t)counts[comm->rank] * row_bytes);
     comm->calls++;
     WB_TRY_MPI(MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, counts[comm->rank], row, all, counts,
                               places, row, comm->mpi));
@@ -38,6 +40,7 @@ done:
 static wb_status broadcast_from(wb_comm *comm, int root, void *data, int64_t bytes) {
     wb_status status = WB_OK;
     comm->calls++;
+    WB_SENDS(data, comm->rank == root ? bytes : 0);
     for (int64_t at = 0; at < bytes; at += PIECE) {
         const int64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
         WB_TRY_MPI(MPI_Bcast((char *)data + at, wb_int(piece), MPI_BYTE, root, comm->mpi));
@@ -71,6 +74,7 @@ wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count) {
     if (comm->world == 1) {
         return WB_OK;
     }
+    WB_SENDS(values, (size_t)count * sizeof(*values));
     for (int64_t at = 0; at < count; at += PIECE) {
         const int64_t piece = count - at < PIECE ? count - at : PIECE;
         WB_TRY_MPI(
@@ -84,6 +88,7 @@ wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *m
                            const double *values, int count) {
     wb_status status = WB_OK;
     comm->calls++;
+    WB_SENDS(values, (size_t)count * sizeof(*values));
     WB_TRY_MPI(MPI_Allreduce(values, least, count, MPI_DOUBLE, MPI_MIN, comm->mpi));
     WB_TRY_MPI(MPI_Allreduce(values, most, count, MPI_DOUBLE, MPI_MAX, comm->mpi));
     WB_TRY_MPI(MPI_Allreduce(values, mean, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
@@ -97,6 +102,7 @@ done:
 wb_status wb_reduce_sums(wb_comm *comm, double *values, int count) {
     wb_status status = WB_OK;
     comm->calls++;
+    WB_SENDS(values, (size_t)count * sizeof(*values));
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
 done:
     return status;
@@ -105,6 +111,7 @@ done:
 wb_status wb_reduce_marks(wb_comm *comm, uint8_t *marks, int64_t count) {
     wb_status status = WB_OK;
     comm->calls++;
+    WB_SENDS(marks, count);
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, marks, wb_int(count), MPI_UINT8_T, MPI_MAX, comm->mpi));
 done:
     return status;
@@ -127,6 +134,7 @@ done:
 
 static wb_status send(wb_comm *comm, int to, const char *data, int64_t bytes) {
     wb_status status = WB_OK;
+    WB_SENDS(data, bytes);
     for (int64_t at = 0; at < bytes; at += PIECE) {
         const int64_t left = bytes - at;
         WB_TRY_MPI(

@@ -287,6 +287,7 @@ static wb_status post(const wb_ordered_sum *sum, bucket *b, float *values, int64
     wb_status status = WB_OK;
     const MPI_Comm mpi = sum->comm->mpi;
     const int tag = wb_int((b - sum->buckets) * TAGS + message);
+    WB_SENDS(values, sends ? (size_t)count * sizeof(*values) : 0);
     for (int64_t at = 0; at < count; at += MESSAGE) {
         MPI_Request *request = &b->requests[b->request_count++];
         const int n = wb_int(count - at < MESSAGE ? count - at : MESSAGE);
