@@ -1,4 +1,5 @@
 /* Embedding tables, pooling and normalisation on the CPU. */
+#include "gemm.h"
 #include "ops.h"
 
 #include <math.h>
@@ -130,15 +131,73 @@ void wb_first_pool_backward(float *dx, const float *dy, const wb_packed *packed,
     }
 }
 
+/* The tokens of a sequence, or of SEGMENT tokens of it, with how often they come: texts repeat
+ * themselves, and a row need not be fetched for every time it is named. */
+enum { SEGMENT = 512, PLACE_BITS = 11, AHEAD = 2 };
+
+typedef struct bag {
+    int32_t ids[SEGMENT]; /* as they come */
+    float counts[SEGMENT];
+    int64_t n;
+} bag;
+
+/* Spreads what lies together: tokens, rows. */
+static uint32_t scatter(uint32_t x) {
+    return x * 2654435769U;
+}
+
+/* Tokens of a sequence from its token `at` on. No branches: nothing foretells whether a token is
+ * new. Of two tokens with one place the later takes it, and the former, where it comes again, is
+ * listed again. */
+static void fill_bag(bag *b, const wb_packed *packed, int64_t sequence, int64_t at) {
+    const int64_t left = length_of(packed, sequence) - at;
+    const int32_t *ids = packed->ids + packed->offsets[sequence] + at;
+    int16_t places[1 << PLACE_BITS] = {0};
+    int64_t n = 0;
+    for (int64_t t = 0; t < SEGMENT && t < left; t++) {
+        int16_t *const place = &places[scatter((uint32_t)ids[t]) >> (32 - PLACE_BITS)];
+        const bool again = *place < n && b->ids[*place] == ids[t];
+        const int64_t k = again ? *place : n;
+        *place = (int16_t)k;
+        b->ids[k] = ids[t];
+        b->counts[k] = again ? b->counts[k] + 1.0f : 1.0f;
+        n += !again;
+    }
+    b->n = n;
+}
+
+/* Turns the tokens into rows held, and leaves those of one owner. */
+static void keep_owned(bag *b, const wb_table_rows *rows, int owner, int owners) {
+    int64_t n = 0;
+    for (int64_t k = 0; k < b->n; k++) {
+        const int64_t row = row_of(rows, b->ids[k]);
+        b->ids[n] = (int32_t)row;
+        b->counts[n] = b->counts[k];
+        n += (int)((uint64_t)scatter((uint32_t)row) * (uint64_t)owners >> 32) == owner;
+    }
+    b->n = n;
+}
+
+/* Asks for a row that comes soon: rows lie anywhere in the table. */
+static void ask_row(const float *table, const bag *b, int64_t k, int64_t H) {
+    if (k < b->n) {
+        wb_numbers_ask(wb_fp32(table), b->ids[k] * H, H);
+    }
+}
+
 void wb_embedding_bag_forward(float *y, const float *words, const wb_packed *packed, int64_t H) {
 #pragma omp parallel for schedule(dynamic, 16)
     for (int64_t s = 0; s < packed->n; s++) {
         const int64_t length = length_of(packed, s);
-        const int32_t *ids = packed->ids + packed->offsets[s];
         float *row = y + s * H;
+        bag b;
         memset(row, 0, (size_t)H * sizeof(float));
-        for (int64_t t = 0; t < length; t++) {
-            add_row(row, words + (int64_t)ids[t] * H, 1.0f, H);
+        for (int64_t at = 0; at < length; at += SEGMENT) {
+            fill_bag(&b, packed, s, at);
+            for (int64_t k = 0; k < b.n; k++) {
+                ask_row(words, &b, k + AHEAD, H);
+                add_row(row, words + b.ids[k] * H, b.counts[k], H);
+            }
         }
         const float share = length > 0 ? 1.0f / (float)length : 0.0f;
 #pragma omp simd
@@ -150,20 +209,20 @@ void wb_embedding_bag_forward(float *y, const float *words, const wb_packed *pac
 
 void wb_embedding_bag_backward(float *dwords, const wb_table_rows *rows, const float *dy,
                                const wb_packed *packed, int64_t H) {
-    /* Wide strips: each token costs one row address, whatever the strip's width. */
-    enum { WIDE = 128 };
-    const int64_t strips = (H + WIDE - 1) / WIDE;
+    /* each row is added to by one thread, in the order of sequences */
+    const int owners = wb_threads();
 #pragma omp parallel for schedule(static)
-    for (int64_t strip = 0; strip < strips; strip++) {
-        const int64_t first = strip * WIDE;
-        const int64_t width = H - first < WIDE ? H - first : WIDE;
+    for (int owner = 0; owner < owners; owner++) {
+        bag b;
         for (int64_t s = 0; s < packed->n; s++) {
             const int64_t length = length_of(packed, s);
-            const int32_t *ids = packed->ids + packed->offsets[s];
-            const float share = length > 0 ? 1.0f / (float)length : 0.0f;
-            for (int64_t t = 0; t < length; t++) {
-                add_row(dwords + row_of(rows, ids[t]) * H + first, dy + s * H + first, share,
-                        width);
+            for (int64_t at = 0; at < length; at += SEGMENT) {
+                fill_bag(&b, packed, s, at);
+                keep_owned(&b, rows, owner, owners);
+                for (int64_t k = 0; k < b.n; k++) {
+                    ask_row(dwords, &b, k + AHEAD, H);
+                    add_row(dwords + b.ids[k] * H, dy + s * H, b.counts[k] / (float)length, H);
+                }
             }
         }
     }
