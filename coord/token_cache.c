@@ -63,25 +63,32 @@ bool wb_token_cache_get(wb_token_cache *cache, uint64_t name, int32_t *ids, int6
     return found != NULL;
 }
 
+static entry *make(uint64_t name, const int32_t *ids, int64_t length, uint64_t key) {
+    entry *e = malloc(sizeof(*e) + (size_t)length * sizeof(*ids));
+    if (e) {
+        *e = (entry){.name = name, .key = key, .length = length};
+        memcpy(e->ids, ids, (size_t)length * sizeof(*ids));
+    }
+    return e;
+}
+
+/* Whether the table has it now. */
+static bool add(wb_token_cache *cache, entry *e) {
+    HASH_ADD(hh, cache->entries, name, sizeof(e->name), e);
+    return e->hh.tbl != NULL;
+}
+
 void wb_token_cache_put(wb_token_cache *cache, uint64_t name, const int32_t *ids, int64_t length,
                         uint64_t key) {
     const size_t bytes = sizeof(entry) + (size_t)length * sizeof(*ids);
+    entry *e = make(name, ids, length, key); /* fresh memory takes its time: not under the lock */
     (void)pthread_mutex_lock(&cache->lock);
-    const bool has_room = cache->bytes + bytes <= cache->limit && !find(cache, name);
-    entry *e = has_room ? malloc(bytes) : NULL;
-    if (e) {
-        e->name = name;
-        e->key = key;
-        e->length = length;
-        memcpy(e->ids, ids, (size_t)length * sizeof(*ids));
-        HASH_ADD(hh, cache->entries, name, sizeof(e->name), e);
-        if (e->hh.tbl) {
-            cache->bytes += bytes;
-        } else {
-            free(e);
-        }
+    if (e && cache->bytes + bytes <= cache->limit && !find(cache, name) && add(cache, e)) {
+        cache->bytes += bytes;
+        e = NULL;
     }
     (void)pthread_mutex_unlock(&cache->lock);
+    free(e);
 }
 
 int64_t wb_token_cache_texts(const wb_token_cache *cache) {
