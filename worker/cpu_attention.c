@@ -121,8 +121,9 @@ static int64_t rows_of_block(const head *a, int64_t first) {
 /* scores [rows, padded] of rows [.., W] from `first` on with a transposed matrix */
 static void block_scores(float *scores, const head *a, const float *rows, const float *transposed,
                          int64_t first) {
-    wb_tile_product(scores, a->padded, false, rows + first * a->W, a->W, 1, transposed, a->padded,
-                    wb_tile_rows(rows_of_block(a, first)), wb_tile_columns(a->length), a->D);
+    wb_tile_product(scores, a->padded, false, 1.0f, rows + first * a->W, a->W, 1, transposed,
+                    a->padded, wb_tile_rows(rows_of_block(a, first)), wb_tile_columns(a->length),
+                    a->D);
 }
 
 /* p [length] is multiplied by its mask; the mask of query row `row` of the head */
@@ -172,7 +173,7 @@ static void head_forward(float *lse, const head *a, const wb_dropout *dropout) {
                 mask_probabilities(p, a, first + row, dropout);
             }
         }
-        wb_tile_product(a->y + first * a->W, a->W, false, a->scores, a->padded, 1, a->v, a->W,
+        wb_tile_product(a->y + first * a->W, a->W, false, 1.0f, a->scores, a->padded, 1, a->v, a->W,
                         wb_tile_rows(rows), a->W, a->length);
     }
 }
@@ -247,11 +248,11 @@ static void head_backward(const head *a, const float *lse, const wb_dropout *dro
                                  first + row, lse[first + row],
                                  row_dot(a->dy + at, a->y + at, a->D), dropout);
         }
-        wb_tile_product(a->dv, W, first > 0, a->scores, 1, a->padded, a->dy + first * W, W, all, W,
-                        rows);
-        wb_tile_product(a->dk, W, first > 0, a->dscores, 1, a->padded, a->q + first * W, W, all, W,
-                        rows);
-        wb_tile_product(a->dq + first * W, W, false, a->dscores, a->padded, 1, a->k, W,
+        wb_tile_product(a->dv, W, first > 0, 1.0f, a->scores, 1, a->padded, a->dy + first * W, W,
+                        all, W, rows);
+        wb_tile_product(a->dk, W, first > 0, 1.0f, a->dscores, 1, a->padded, a->q + first * W, W,
+                        all, W, rows);
+        wb_tile_product(a->dq + first * W, W, false, 1.0f, a->dscores, a->padded, 1, a->k, W,
                         wb_tile_rows(rows), W, a->length);
     }
 }

@@ -9,13 +9,15 @@
 #include "infonce.h"
 
 #include "gemm.h"
+#include "tile_product.h"
 #include "units.h"
 #include "vector_math.h"
 
 #include <string.h>
 
 /* ROWS of the own side against TILE of the passing one: a tile of scores and both operands stay in
- * a second-level cache of 1 MiB for d = 384, and packing them is little beside multiplying. */
+ * a second-level cache of 1 MiB for d = 384, and turning one of them is little beside
+ * multiplying. */
 enum { ROWS = 256, TILE = WB_INFONCE_TILE };
 enum { DIRECTIONS = 2, MOST_TERMS = 4 };
 typedef enum direction { TO_PASSAGES, TO_QUERIES } direction;
@@ -68,6 +70,7 @@ struct wb_infonce_part {
 typedef struct tile {
     float *scores;
     float *similarities; /* of the guide, likewise; NULL: scores times tau are */
+    float *turned;       /* room for TILE vectors as columns */
     int64_t first_row, rows, row_step;
     int64_t first_column, columns, column_step;
 } tile;
@@ -320,9 +323,9 @@ static void multiply(float *products, const tile *t, const term *of, int64_t d, 
     const int64_t first_inner = by_row ? t->first_column : t->first_row;
     const int64_t outers = by_row ? t->rows : t->columns;
     const int64_t inners = by_row ? t->columns : t->rows;
-    wb_gemm(products, inners, vector_of(outer, first_outer), outer->x_apart, WB_PLAIN,
-            vector_of(inner, first_inner), inner->x_apart, WB_TRANSPOSED, outers, inners, d, alpha,
-            0.0f);
+    wb_tile_transpose(t->turned, inners, vector_of(inner, first_inner), inner->x_apart, inners, d);
+    wb_tile_product(products, inners, false, alpha, vector_of(outer, first_outer), outer->x_apart,
+                    1, t->turned, inners, outers, inners, d);
 }
 
 /* Scores of a tile over tau; -infinity for what does not compete. */
@@ -338,7 +341,8 @@ static void score(const tile *t, const term *of, const walk *w) {
 
 /* What a thread needs for a tile. */
 static int64_t scratch_floats(const wb_infonce *loss) {
-    return (loss->guide_width > 0 ? 2 : 1) * ROWS * TILE;
+    const int64_t longest = loss->width > loss->guide_width ? loss->width : loss->guide_width;
+    return (loss->guide_width > 0 ? 2 : 1) * ROWS * TILE + TILE * longest;
 }
 
 size_t wb_infonce_scratch_bytes(const wb_infonce *loss) {
@@ -352,8 +356,10 @@ static wb_status take_scratch(float **scratch, const wb_infonce *loss, wb_arena 
 /* A tile of no size yet in this thread's part of the scratch. */
 static tile own_tile(float *scratch, const wb_infonce *loss) {
     float *const scores = scratch + wb_thread() * scratch_floats(loss);
-    return (tile){.scores = scores,
-                  .similarities = loss->guide_width > 0 ? scores + ROWS * TILE : NULL};
+    float *const behind = scores + ROWS * TILE;
+    return loss->guide_width > 0
+               ? (tile){.scores = scores, .similarities = behind, .turned = behind + ROWS * TILE}
+               : (tile){.scores = scores, .turned = behind};
 }
 
 /* Rows of a tile where n are shared among threads: each gets some, in whole vector registers. */
@@ -492,8 +498,8 @@ static void sum_candidates(const sums *s, const term *of, int64_t first, int64_t
             fold_row(t.scores + i * wide, wide, &s->most[own + i], &s->sum[own + i],
                      s->vectors + (own + i) * d, d);
         }
-        wb_gemm(s->vectors + own * d, d, t.scores, wide, WB_PLAIN, vector_of(columns, at),
-                columns->x_apart, WB_PLAIN, rows, d, wide, 1.0f, 1.0f);
+        wb_tile_product(s->vectors + own * d, d, true, 1.0f, t.scores, wide, 1,
+                        vector_of(columns, at), columns->x_apart, rows, d, wide);
     }
 }
 
@@ -679,8 +685,8 @@ static void add_kept_tile(float *dx, const term *of, const tile *t, const walk *
             line[j] = wb_exp(kept[j] - lse);
         }
     }
-    wb_gemm(dx, d, t->scores, t->columns, WB_TRANSPOSED, vector_of(&of->rows, t->first_row),
-            of->rows.x_apart, WB_PLAIN, t->columns, d, t->rows, w->scale, 1.0f);
+    wb_tile_product(dx, d, true, w->scale, t->scores, 1, t->columns,
+                    vector_of(&of->rows, t->first_row), of->rows.x_apart, t->columns, d, t->rows);
 }
 
 /* dx [columns, d] += what TILE rows or less of one term say to columns first .. first + columns. */
@@ -698,8 +704,8 @@ static void add_tile(float *dx, const term *of, tile t, const walk *w) {
             line[i] = wb_exp(line[i] - lse[i]);
         }
     }
-    wb_gemm(dx, d, t.scores, t.rows, WB_PLAIN, vector_of(&of->rows, t.first_row), of->rows.x_apart,
-            WB_PLAIN, t.columns, d, t.rows, w->scale, 1.0f);
+    wb_tile_product(dx, d, true, w->scale, t.scores, t.rows, 1, vector_of(&of->rows, t.first_row),
+                    of->rows.x_apart, t.columns, d, t.rows);
 }
 
 /* What the queries of a tile say to the known positives among its passages. */

@@ -4,6 +4,12 @@
 
 #include "lanes.h"
 
+#if defined(__AVX512F__)
+enum { TALL_ROWS = 14 }; /* 28 of 32 registers hold sums */
+#else
+enum { TALL_ROWS = 6 }; /* 12 of 16 */
+#endif
+
 static int64_t rounded(int64_t count, int64_t to) {
     return (count + to - 1) / to * to;
 }
@@ -16,15 +22,32 @@ int64_t wb_tile_columns(int64_t count) {
     return rounded(count, WB_LANES);
 }
 
-/* One tile of WB_TILE_ROWS rows and `vectors` vectors, a constant where this is inlined. */
-static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, bool add,
-                                                       const float *a, int64_t row, int64_t column,
-                                                       const float *b, int64_t ldb, int64_t k,
-                                                       const int vectors) {
-    wb_lanes sums[WB_TILE_ROWS][2];
-    for (int i = 0; i < WB_TILE_ROWS; i++) {
+/* A product, or what is left of it below and right of some element. */
+typedef struct product {
+    float *c;
+    int64_t ldc;
+    bool add;
+    float alpha;
+    const float *a;
+    int64_t row, column;
+    const float *b;
+    int64_t ldb, k;
+} product;
+
+/* One tile of `rows` rows and `vectors` vectors, constants where this is inlined. */
+static inline __attribute__((always_inline)) void tile(const product *p, int64_t i0, int64_t j0,
+                                                       const int rows, const int vectors) {
+    float *const c = p->c + i0 * p->ldc + j0;
+    const int64_t ldc = p->ldc, row = p->row, column = p->column, ldb = p->ldb, k = p->k;
+    const float *b = p->b + j0;
+    /* rows of a are reached from every third one: an address takes one multiple of `row` */
+    const float *left[TALL_ROWS / 3 + 1];
+    wb_lanes sums[TALL_ROWS][2];
+    for (int i = 0; i < rows; i++) {
+        left[i / 3] = p->a + (i0 + i / 3 * 3) * row;
         for (int v = 0; v < vectors; v++) {
-            sums[i][v] = add ? wb_lanes_load(c + i * ldc + v * WB_LANES) : (wb_lanes){0};
+            sums[i][v] = (wb_lanes){0};
+            __builtin_prefetch(c + i * ldc + v * WB_LANES, 1);
         }
     }
     for (int64_t j = 0; j < k; j++) {
@@ -32,30 +55,119 @@ static inline __attribute__((always_inline)) void tile(float *c, int64_t ldc, bo
         for (int v = 0; v < vectors; v++) {
             right[v] = wb_lanes_load(b + j * ldb + v * WB_LANES);
         }
-        for (int i = 0; i < WB_TILE_ROWS; i++) {
-            const float left = a[i * row + j * column];
+        for (int i = 0; i < rows; i++) {
+            const float factor = left[i / 3][i % 3 * row];
             for (int v = 0; v < vectors; v++) {
-                sums[i][v] += left * right[v];
+                sums[i][v] = wb_lanes_fma(factor, right[v], sums[i][v]);
             }
         }
+        for (int i = 0; i < rows; i += 3) {
+            left[i / 3] += column;
+        }
     }
-    for (int i = 0; i < WB_TILE_ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         for (int v = 0; v < vectors; v++) {
-            wb_lanes_store(c + i * ldc + v * WB_LANES, sums[i][v]);
+            float *to = c + i * ldc + v * WB_LANES;
+            const wb_lanes before = p->add ? wb_lanes_load(to) : (wb_lanes){0};
+            wb_lanes_store(to, wb_lanes_fma(p->alpha, sums[i][v], before));
         }
     }
 }
 
-void wb_tile_product(float *c, int64_t ldc, bool add, const float *a, int64_t row, int64_t column,
-                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
-    for (int64_t j = 0; j < n; j += 2 * WB_LANES) {
-        for (int64_t i = 0; i < m; i += WB_TILE_ROWS) {
-            float *to = c + i * ldc + j;
-            if (n - j > WB_LANES) {
-                tile(to, ldc, add, a + i * row, row, column, b + j, ldb, k, 2);
-            } else {
-                tile(to, ldc, add, a + i * row, row, column, b + j, ldb, k, 1);
+/* Fewer columns than a vector has. */
+static void narrow_rows(const product *p, int64_t m, int64_t j0, int64_t columns) {
+    for (int64_t i = 0; i < m; i++) {
+        float sums[WB_LANES] = {0}, *to = p->c + i * p->ldc + j0;
+        for (int64_t j = 0; j < p->k; j++) {
+            const float factor = p->a[i * p->row + j * p->column];
+            for (int64_t t = 0; t < columns; t++) {
+                sums[t] = wb_lane_fma(factor, p->b[j * p->ldb + j0 + t], sums[t]);
             }
         }
+        for (int64_t t = 0; t < columns; t++) {
+            to[t] = wb_lane_fma(p->alpha, sums[t], p->add ? to[t] : 0.0f);
+        }
     }
+}
+
+/* All columns of `rows` rows, a constant where this is inlined: what they read of a stays near. */
+static inline __attribute__((always_inline)) void rows_of_tiles(const product *p, int64_t i,
+                                                                int64_t n, const int rows) {
+    int64_t j = 0;
+    for (; j + 2 * WB_LANES <= n; j += 2 * WB_LANES) {
+        tile(p, i, j, rows, 2);
+    }
+    if (j + WB_LANES <= n) {
+        tile(p, i, j, rows < WB_TILE_ROWS ? rows : WB_TILE_ROWS, 1);
+        for (int done = WB_TILE_ROWS; done < rows; done += 2) {
+            tile(p, i + done, j, 2, 1);
+        }
+    }
+}
+
+/* Tall tiles, which fill the registers, come first, as long as what they leave is whole tiles. */
+void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *a, int64_t row,
+                     int64_t column, const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
+    enum { GROUP = TALL_ROWS * WB_TILE_ROWS / 2 };
+    const product p = {c, ldc, add, alpha, a, row, column, b, ldb, k};
+    int64_t i = 0;
+    for (; i < m / GROUP * GROUP; i += TALL_ROWS) {
+        rows_of_tiles(&p, i, n, TALL_ROWS);
+    }
+    for (; i + WB_TILE_ROWS <= m; i += WB_TILE_ROWS) {
+        rows_of_tiles(&p, i, n, WB_TILE_ROWS);
+    }
+    for (; i + 2 <= m; i += 2) {
+        rows_of_tiles(&p, i, n, 2);
+    }
+    if (i < m) {
+        rows_of_tiles(&p, i, n, 1);
+    }
+    if (n % WB_LANES > 0) {
+        narrow_rows(&p, m, n / WB_LANES * WB_LANES, n % WB_LANES);
+    }
+}
+
+/* Zipping rows with those half of the square away, as often as it takes, turns the square. */
+static void turn_square(float *to, int64_t ldto, const float *from, int64_t ldfrom) {
+    wb_lanes rows[WB_LANES], zipped[WB_LANES];
+    for (int i = 0; i < WB_LANES; i++) {
+        rows[i] = wb_lanes_load(from + i * ldfrom);
+    }
+    for (int turn = 1; turn < WB_LANES; turn *= 2) {
+        for (int i = 0; i < WB_LANES / 2; i++) {
+            zipped[2 * i] = wb_lanes_zip(rows[i], rows[i + WB_LANES / 2], false);
+            zipped[2 * i + 1] = wb_lanes_zip(rows[i], rows[i + WB_LANES / 2], true);
+        }
+        for (int i = 0; i < WB_LANES; i++) {
+            rows[i] = zipped[i];
+        }
+    }
+    for (int i = 0; i < WB_LANES; i++) {
+        wb_lanes_store(to + i * ldto, rows[i]);
+    }
+}
+
+static void turn_rest(float *to, int64_t ldto, const float *from, int64_t ldfrom, int64_t rows,
+                      int64_t columns) {
+    for (int64_t j = 0; j < columns; j++) {
+        for (int64_t i = 0; i < rows; i++) {
+            to[j * ldto + i] = from[i * ldfrom + j];
+        }
+    }
+}
+
+void wb_tile_transpose(float *to, int64_t ldto, const float *from, int64_t ldfrom, int64_t rows,
+                       int64_t columns) {
+    const int64_t whole_rows = rows / WB_LANES * WB_LANES;
+    const int64_t whole_columns = columns / WB_LANES * WB_LANES;
+    for (int64_t j = 0; j < whole_columns; j += WB_LANES) {
+        for (int64_t i = 0; i < whole_rows; i += WB_LANES) {
+            turn_square(to + j * ldto + i, ldto, from + i * ldfrom + j, ldfrom);
+        }
+    }
+    turn_rest(to + whole_columns * ldto, ldto, from + whole_columns, ldfrom, whole_rows,
+              columns - whole_columns);
+    turn_rest(to + whole_rows, ldto, from + whole_rows * ldfrom, ldfrom, rows - whole_rows,
+              columns);
 }
