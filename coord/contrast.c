@@ -50,15 +50,16 @@ static bool masks_duplicates(const wb_trainer *t) {
     return strcmp(t->config->loss_duplicates, "mask") == 0;
 }
 
-/* Scores are kept between the walks where a rank's own take at most KEPT_BYTES, which 4,096 queries
- * do, and the bits of gradients may depend on the ranks. */
+/* Scores are kept between the walks where the loss is most of the work, as beside a static encoder,
+ * and a rank's own take at most KEPT_BYTES, which 4,096 queries do. */
 static bool keeps_scores(const wb_trainer *t) {
     enum { KEPT_BYTES = 80 << 20 };
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
     const int64_t n = own_slots * (t->config->batch_size / t->slot_total + 1);
     const wb_infonce loss = wb_loss_of(t);
-    return !t->ordered && n < KEPT_BYTES && wb_infonce_kept_bytes(&loss, n) <= KEPT_BYTES;
+    return t->model.folder.spec.kind == WB_ENCODER_STATIC && n < KEPT_BYTES &&
+           wb_infonce_kept_bytes(&loss, n) <= KEPT_BYTES;
 }
 
 /* Queries of a window: the whole batch if memory.gather holds it. */
