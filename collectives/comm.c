@@ -135,6 +135,7 @@ wb_status wb_agree_most(wb_comm *comm, wb_status mine, int *most) {
         (void)snprintf(spoken.message, sizeof(spoken.message), "rank %d: %s", comm->rank,
                        wb_error_message());
     }
+    WB_SENDS(&spoken, comm->rank == lowest ? sizeof(spoken) : 0);
     WB_TRY_MPI(MPI_Bcast(&spoken, (int)sizeof(spoken), MPI_BYTE, lowest, comm->mpi));
     wb_error_replace(spoken.message);
     status = (wb_status)spoken.status;
