@@ -50,7 +50,7 @@ static wb_status open_files(searching *s, const wb_arguments *arguments) {
     WB_TRY(wb_arena_create(&s->arena, "tiles", (size_t)1 << 30));
     s->query_reps = malloc(wb_float_bytes(s->n * s->d + 1));
     s->block = malloc(wb_float_bytes(BLOCK * s->d));
-    s->hits = malloc((size_t)(s->n * s->k + 1) * sizeof(*s->hits));
+    s->hits = calloc((size_t)(s->n * s->k + 1), sizeof(*s->hits));
     s->counts = calloc((size_t)s->n + 1, sizeof(*s->counts));
     WB_CHECK(s->query_reps && s->block && s->hits && s->counts, WB_ERR_MEMORY,
              "no memory for %lld queries and %lld results each", (long long)s->n, (long long)s->k);

@@ -7,7 +7,8 @@
 
 typedef struct wb_hit {
     float score;
-    int64_t row; /* of the whole corpus */
+    int32_t zero; /* where padding would be: ranks send hits, and no byte without a value */
+    int64_t row;  /* of the whole corpus */
 } wb_hit;
 
 /* Local. True if a ranks before b: higher score, then lower row. A total order, so that the result
