@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WB_ASAN 1
@@ -42,15 +41,6 @@ size_t wb_arena_rounded(size_t bytes) {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-void wb_large_pages(void *block, size_t bytes) {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t first = ((uintptr_t)block + page - 1) / page * page;
-    const uintptr_t end = ((uintptr_t)block + bytes) / page * page;
-    if (end > first) {
-        (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
-    }
-}
-
 wb_status wb_arena_create(wb_arena **arena, const char *name, size_t limit) {
     wb_arena *made = calloc(1, sizeof(*made));
     if (!made) {
@@ -68,7 +58,7 @@ wb_status wb_arena_create(wb_arena **arena, const char *name, size_t limit) {
                         "memory.budget or a larger limit (ulimit -v, --mem)",
                         wb_bytes_text(limit).text, name, strerror(why));
     }
-    wb_large_pages(made->start, made->limit);
+    (void)madvise(made->start, made->limit, MADV_HUGEPAGE);
     POISON(made->start, made->limit);
     *arena = made;
     return WB_OK;

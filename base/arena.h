@@ -49,8 +49,4 @@ size_t wb_arena_peak(const wb_arena *arena);
 /* Local. What `bytes` takes up with its alignment: for plans made before anything is taken. */
 size_t wb_arena_rounded(size_t bytes);
 
-/* Local. Advice for a long block of which nothing was touched yet: its pages may be large ones, of
- * which the first touch costs far less. Arenas ask for it themselves. */
-void wb_large_pages(void *block, size_t bytes);
-
 #endif

@@ -1,7 +1,6 @@
 /* The copy and its thread. */
 #include "saver.h"
 
-#include "arena.h"
 #include "checkpoint_writer.h"
 #include "units.h"
 
@@ -25,24 +24,18 @@ static wb_status still_ours(void *folder) {
     return wb_run_folder_beat(folder);
 }
 
-static wb_status take_array(float **array, const wb_checkpoint *form) {
-    const size_t bytes = wb_float_bytes(form->table->total);
-    *array = malloc(bytes);
-    if (!*array) {
-        return WB_ERROR(WB_ERR_MEMORY, "no memory for a copy of the state: %s",
-                        wb_bytes_text((size_t)(1 + form->slots) * bytes).text);
-    }
-    wb_large_pages(*array, bytes);
-    return WB_OK;
-}
-
 static wb_status take_copy(wb_saver *s, const wb_checkpoint *form) {
     wb_status status = WB_OK;
+    const size_t bytes = wb_float_bytes(form->table->total);
     s->copy = (wb_checkpoint){.slots = form->slots};
-    WB_TRY(take_array(&s->copy.values, form));
+    s->copy.values = malloc(bytes);
     for (int64_t i = 0; i < form->slots; i++) {
-        WB_TRY(take_array(&s->copy.slot_values[i], form));
+        s->copy.slot_values[i] = malloc(bytes);
+        WB_CHECK(s->copy.slot_values[i], WB_ERR_MEMORY, "no memory for a copy of the state: %s",
+                 wb_bytes_text((size_t)(1 + form->slots) * bytes).text);
     }
+    WB_CHECK(s->copy.values, WB_ERR_MEMORY, "no memory for a copy of the state: %s",
+             wb_bytes_text((size_t)(1 + form->slots) * bytes).text);
 done:
     return status;
 }

@@ -1,7 +1,6 @@
 /* The state's image over HDF5: one group an array, one chunked dataset a tensor. */
 #include "checkpoint_state.h"
 
-#include "arena.h"
 #include "checkpoint_manifest.h"
 #include "hdf5_setup.h"
 #include "units.h"
@@ -22,11 +21,7 @@ enum {
 static void *image_realloc(void *block, size_t size, H5FD_file_image_op_t op, void *owner) {
     (void)op;
     (void)owner;
-    void *grown = realloc(block, size);
-    if (grown && !block) {
-        wb_large_pages(grown, size);
-    }
-    return grown;
+    return realloc(block, size);
 }
 
 /* The one block there is is kept instead of freed: it is done with when the file is closed. */
