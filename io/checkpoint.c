@@ -22,15 +22,16 @@ enum {
 /* What verifying reads of a generation. */
 typedef enum reading {
     MANIFEST_ONLY,    /* its files were read a moment ago */
-    FILES,            /* and the system forgets them, so that few of its pages serve for all */
-    FILES_TO_BE_READ, /* and the system keeps them: they are read again */
+    FILES_ONCE_MORE,  /* and the system may forget them: new files find memory that was in use,
+                         which costs less than new memory, and what others read stays */
+    FILES_TO_BE_READ, /* and the system keeps them */
 } reading;
 
 /* The disk reads the next part while this one is hashed. */
 static void begin_part(int file, int64_t at, reading how) {
     (void)posix_fadvise(file, at == 0 ? 0 : at + PART, at == 0 ? 2 * PART : PART,
                         POSIX_FADV_WILLNEED);
-    if (how == FILES && at > 0) {
+    if (how == FILES_ONCE_MORE && at > 0) {
         wb_file_forget(file, at - PART, PART);
     }
 }
@@ -55,7 +56,7 @@ static wb_status sum_file(const char *path, reading how, int64_t *bytes, uint64_
         WB_TRY(wb_file_read_at(file, path, at, block, size));
         wb_hasher_add(hasher, block, size);
     }
-    if (how == FILES) {
+    if (how == FILES_ONCE_MORE) {
         wb_file_forget(file, 0, 0);
     }
     *bytes = info.st_size;
@@ -98,7 +99,7 @@ done:
 
 wb_status wb_checkpoint_verify(const char *step_folder) {
     wb_manifest found;
-    const wb_status status = verify(&found, step_folder, FILES);
+    const wb_status status = verify(&found, step_folder, FILES_TO_BE_READ);
     wb_manifest_clear(&found);
     return status;
 }
@@ -363,7 +364,7 @@ static wb_status next_good(survey *s, int64_t from, int64_t *next) {
         WB_TRY(generation_path(path, &s->all, *next));
         wb_error_clear();
         const bool known = s->all.steps[*next] == s->verified;
-        status = verify(&s->manifests[*next], path, known ? MANIFEST_ONLY : FILES);
+        status = verify(&s->manifests[*next], path, known ? MANIFEST_ONLY : FILES_ONCE_MORE);
         if (status == WB_OK) {
             s->good[*next] = true;
             break;

@@ -124,9 +124,9 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes) {
     (void)posix_fadvise(file, offset, bytes, POSIX_FADV_DONTNEED);
 }
 
-/* Sends whole parts to disk, waits for the one before each and forgets that. All of this is advice
- * that some file systems do not take. A part that cannot be written is told once to each that has
- * the file open: here nobody listens, so that fsync tells it to who wrote. */
+/* Sends whole parts to disk and waits for the one before each, so that little is left for the end.
+ * This is advice that some file systems do not take. A part that cannot be written is told once to
+ * each that has the file open: here nobody listens, so that fsync tells it to who wrote. */
 static void write_behind(wb_draft *draft) {
     static const unsigned all =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
@@ -135,9 +135,7 @@ static void write_behind(wb_draft *draft) {
     }
     (void)sync_file_range(draft->behind, draft->begun, PART, SYNC_FILE_RANGE_WRITE);
     if (draft->begun >= PART) {
-        const int64_t before = draft->begun - PART;
-        (void)sync_file_range(draft->behind, before, PART, all);
-        wb_file_forget(draft->behind, before, PART);
+        (void)sync_file_range(draft->behind, draft->begun - PART, PART, all);
     }
     draft->begun += PART;
 }
@@ -177,9 +175,6 @@ wb_status wb_draft_commit(wb_draft *draft) {
     wb_status status = WB_OK;
     WB_CHECK(fsync(draft->file) == 0, WB_ERR_DISK, "%s: fsync: %s", draft->temporary,
              strerror(errno));
-    if (draft->begun > 0) {
-        wb_file_forget(draft->file, 0, draft->written);
-    }
     stop_behind(draft);
     const int closed = close(draft->file);
     draft->file = -1;

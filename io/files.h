@@ -28,9 +28,8 @@ wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data
  * what is read or written next. 0 bytes: all from there on. What is not on disk yet stays. */
 void wb_file_forget(int file, int64_t offset, int64_t bytes);
 
-/* A file being written: what stands under `path` is untouched until wb_draft_commit. Of a long one,
- * what lies behind goes to disk while the rest is written, and the system is told to forget it: new
- * memory for each page costs more than the copy into it, and would push out what others read. */
+/* A file being written: what stands under `path` is untouched until wb_draft_commit. What lies
+ * behind in a long one goes to disk while the rest is written. */
 typedef struct wb_draft {
     int file;               /* -1: none open */
     int behind;             /* the same file once more; -1: none open */
