@@ -95,22 +95,12 @@ static void place_rows(wb_numbers to, int64_t at, int64_t ld, const head *a, flo
     }
 }
 
-/* to [D, padded] from rows [length, W] */
-static void transpose(float *restrict to, const head *a, const float *restrict from) {
-    for (int64_t i = 0; i < a->D; i++) {
-#pragma omp simd
-        for (int64_t row = 0; row < a->length; row++) {
-            to[i * a->padded + row] = from[row * a->W + i];
-        }
-    }
-}
-
 static void read_head(head *a, wb_numbers qkv, int64_t at, int64_t H) {
     const float scale = 1.0f / sqrtf((float)a->D);
     copy_rows(a->q, a, qkv, at, 3 * H, scale);
     copy_rows(a->k, a, qkv, at + H, 3 * H, 1.0f);
     copy_rows(a->v, a, qkv, at + 2 * H, 3 * H, 1.0f);
-    transpose(a->kt, a, a->k);
+    wb_tile_transpose(a->kt, a->padded, a->k, a->W, a->length, a->D);
 }
 
 static int64_t rows_of_block(const head *a, int64_t first) {
@@ -272,7 +262,7 @@ void wb_attention_backward(wb_numbers dqkv, const float *dy, wb_numbers y, const
         read_head(&a, qkv, at3, H);
         copy_rows(a.y, &a, y, at, H, 1.0f);
         copy_rows(a.dy, &a, wb_fp32(dy), at, H, 1.0f);
-        transpose(a.vt, &a, a.v);
+        wb_tile_transpose(a.vt, a.padded, a.v, a.W, a.length, a.D);
         head_backward(&a, lse + h * T + start, dropout);
         place_rows(dqkv, at3, 3 * H, &a, a.dq, 1.0f / sqrtf((float)D));
         place_rows(dqkv, at3 + H, 3 * H, &a, a.dk, 1.0f);

@@ -17,8 +17,8 @@ from compare import MODEL, mpirun, prepare
 
 # The first that fits a sample's "object symbol" takes it.
 GROUPS = (
-    ("attention and loss: products", r"widebatch wb_tile_(product|transpose)"),
-    ("attention: softmax, masks, copies", r"widebatch (wb_attention|read_head|copy_rows|place_rows|transpose)"),
+    ("attention and loss: products", r"widebatch wb_tile_product"),
+    ("attention: softmax, masks, copies", r"widebatch (wb_attention|read_head|copy_rows|place_rows|turn_|wb_tile_transpose)"),
     ("dropout: drawing masks", r"widebatch (fill_group|wb_dropout|mask_row|wb_rng)"),
     ("GELU", r"widebatch wb_gelu"),
     ("gradients of biases", r"widebatch column_sums"),
