@@ -124,20 +124,21 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes) {
     (void)posix_fadvise(file, offset, bytes, POSIX_FADV_DONTNEED);
 }
 
-/* Sends whole parts to disk and waits for the one before each, so that little is left for the end.
- * This is advice that some file systems do not take. A part that cannot be written is told once to
- * each that has the file open: here nobody listens, so that fsync tells it to who wrote. */
+/* Sends the part that is now whole to disk and waits for the one before it, so that little is left
+ * for the end. This is advice that some file systems do not take. A part that cannot be written is
+ * told once to each that has the file open: here nobody listens, so that fsync tells it to who
+ * wrote. */
 static void write_behind(wb_draft *draft) {
     static const unsigned all =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
     if (draft->behind < 0) {
         draft->behind = open(draft->temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     }
-    (void)sync_file_range(draft->behind, draft->begun, PART, SYNC_FILE_RANGE_WRITE);
-    if (draft->begun >= PART) {
-        (void)sync_file_range(draft->behind, draft->begun - PART, PART, all);
+    const int64_t part = draft->written - PART;
+    (void)sync_file_range(draft->behind, part, PART, SYNC_FILE_RANGE_WRITE);
+    if (part > 0) {
+        (void)sync_file_range(draft->behind, part - PART, PART, all);
     }
-    draft->begun += PART;
 }
 
 static void stop_behind(wb_draft *draft) {
@@ -150,7 +151,7 @@ static void stop_behind(wb_draft *draft) {
 wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes) {
     wb_status status = WB_OK;
     for (size_t at = 0; at < bytes;) {
-        const size_t room = (size_t)(draft->begun + PART - draft->written);
+        const size_t room = (size_t)(PART - draft->written % PART);
         const size_t size = bytes - at < room ? bytes - at : room;
         WB_TRY(write_all(draft->file, draft->temporary, (const char *)data + at, size));
         at += size;

@@ -31,9 +31,9 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes);
 /* A file being written: what stands under `path` is untouched until wb_draft_commit. What lies
  * behind in a long one goes to disk while the rest is written. */
 typedef struct wb_draft {
-    int file;               /* -1: none open */
-    int behind;             /* the same file once more; -1: none open */
-    int64_t written, begun; /* bytes so far; those that are on their way to disk */
+    int file;        /* -1: none open */
+    int behind;      /* the same file once more; -1: none open */
+    int64_t written; /* bytes so far */
     char path[WB_PATH];
     char temporary[WB_PATH]; /* path.tmp */
 } wb_draft;

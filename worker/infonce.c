@@ -339,10 +339,15 @@ static void score(const tile *t, const term *of, const walk *w) {
     keep_candidates(t, of, &by, w);
 }
 
+/* Matrices of a tile: scores, and similarities where a guide tells them. */
+static int64_t matrices_of(const wb_infonce *loss) {
+    return loss->guide_width > 0 ? 2 : 1;
+}
+
 /* What a thread needs for a tile. */
 static int64_t scratch_floats(const wb_infonce *loss) {
     const int64_t longest = loss->width > loss->guide_width ? loss->width : loss->guide_width;
-    return (loss->guide_width > 0 ? 2 : 1) * ROWS * TILE + TILE * longest;
+    return matrices_of(loss) * ROWS * TILE + TILE * longest;
 }
 
 size_t wb_infonce_scratch_bytes(const wb_infonce *loss) {
@@ -356,10 +361,9 @@ static wb_status take_scratch(float **scratch, const wb_infonce *loss, wb_arena 
 /* A tile of no size yet in this thread's part of the scratch. */
 static tile own_tile(float *scratch, const wb_infonce *loss) {
     float *const scores = scratch + wb_thread() * scratch_floats(loss);
-    float *const behind = scores + ROWS * TILE;
-    return loss->guide_width > 0
-               ? (tile){.scores = scores, .similarities = behind, .turned = behind + ROWS * TILE}
-               : (tile){.scores = scores, .turned = behind};
+    return (tile){.scores = scores,
+                  .similarities = loss->guide_width > 0 ? scores + ROWS * TILE : NULL,
+                  .turned = scores + matrices_of(loss) * ROWS * TILE};
 }
 
 /* Rows of a tile where n are shared among threads: each gets some, in whole vector registers. */
