@@ -149,9 +149,8 @@ static void representations_loss_and_gradient_equal_pytorch(void **state) {
             (void)snprintf(name, sizeof(name), "%s.grads", cases[i].key);
             wanted = fixture_array(fixture, name, &count);
             assert_int_equal(count, total);
-            /* the exactness contract; raw scores are hundreds, and exp keeps their absolute error
-             */
-            expect_relative(grads, wanted, count, cases[i].normalize ? 1e-5 : 5e-5, name);
+            /* the exactness contract: DESIGN section 3 */
+            expect_relative(grads, wanted, count, 1e-5 * test_roughness(), name);
             free(wanted);
             free(grads);
         }
