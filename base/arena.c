@@ -1,6 +1,7 @@
 /* Arenas over reserved address space. */
 #include "arena.h"
 
+#include "memcheck.h"
 #include "units.h"
 
 #include <errno.h>
@@ -15,18 +16,14 @@
 #define WB_ASAN 1
 #endif
 #endif
-#if defined(WB_ASAN)
+#ifdef WB_ASAN
 #include <sanitizer/asan_interface.h>
 #define POISON(address, bytes)   __asan_poison_memory_region((address), (bytes))
 #define UNPOISON(address, bytes) __asan_unpoison_memory_region((address), (bytes))
-#elif defined(WB_MEMCHECK)
-#include <valgrind/memcheck.h>
-/* To valgrind, fresh pages are zeros that somebody wrote, and used ones hold their last values. */
-#define POISON(address, bytes)   ((void)VALGRIND_MAKE_MEM_NOACCESS((address), (bytes)))
-#define UNPOISON(address, bytes) ((void)VALGRIND_MAKE_MEM_UNDEFINED((address), (bytes)))
 #else
-#define POISON(address, bytes)   ((void)(address), (void)(bytes))
-#define UNPOISON(address, bytes) ((void)(address), (void)(bytes))
+/* To valgrind, fresh pages are zeros that somebody wrote, and used ones hold their last values. */
+#define POISON   WB_MEMORY_IS_NOBODYS
+#define UNPOISON WB_MEMORY_IS_UNSET
 #endif
 
 enum { ALIGNMENT = 64 };

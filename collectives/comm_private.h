@@ -3,6 +3,7 @@
 #define WB_COMM_PRIVATE_H
 
 #include "comm.h"
+#include "memcheck.h"
 
 #include <mpi.h>
 
@@ -25,11 +26,6 @@ wb_status wb_mpi_check(int result, const char *call, const char *file, int line)
     } while (0)
 
 /* What leaves this rank. Under valgrind: bytes that have no value yet are reported. */
-#ifdef WB_MEMCHECK
-#include <valgrind/memcheck.h>
-#define WB_SENDS(data, bytes) ((void)VALGRIND_CHECK_MEM_IS_DEFINED((data), (size_t)(bytes)))
-#else
-#define WB_SENDS(data, bytes) ((void)(data), (void)(bytes))
-#endif
+#define WB_SENDS WB_MEMORY_HAS_VALUES
 
 #endif

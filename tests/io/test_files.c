@@ -1,18 +1,12 @@
 /* Drafts: what was appended is what stands there, however long and in whatever pieces, and most of
  * a long one is on disk before its end. */
 #include "files.h"
+#include "testing.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/statfs.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define PATH WB_TEST_SCRATCH "/draft"
 
@@ -21,12 +15,6 @@ enum {
     PAGE = 4096,
     TMPFS = 0x01021994, /* its pages are the file */
 };
-
-static void must(wb_status status) {
-    if (status != WB_OK) {
-        fail_msg("%s\n%s", wb_error_message(), wb_error_backtrace());
-    }
-}
 
 /* No two parts alike, nor any two pages of one. */
 static unsigned char *pattern(size_t bytes) {
@@ -41,14 +29,14 @@ static unsigned char *pattern(size_t bytes) {
 static void append_in_pieces(wb_draft *draft, const unsigned char *data, size_t bytes,
                              size_t piece) {
     for (size_t at = 0; at < bytes; at += piece) {
-        must(wb_draft_append(draft, data + at, bytes - at < piece ? bytes - at : piece));
+        expect_ok(wb_draft_append(draft, data + at, bytes - at < piece ? bytes - at : piece));
     }
 }
 
 static void holds(const unsigned char *data, size_t bytes) {
     char *found = NULL;
     size_t size = 0;
-    must(wb_file_read(PATH, SIZE_MAX / 2, &found, &size));
+    expect_ok(wb_file_read(PATH, SIZE_MAX / 2, &found, &size));
     assert_int_equal(size, bytes);
     assert_true(memcmp(found, data, bytes) == 0);
     free(found);
@@ -63,9 +51,9 @@ static void a_draft_is_what_was_appended(void **state) {
     for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
         for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {
             wb_draft draft = WB_DRAFT_NONE;
-            must(wb_draft_begin(&draft, PATH));
+            expect_ok(wb_draft_begin(&draft, PATH));
             append_in_pieces(&draft, data, sizes[s], pieces[p]);
-            must(wb_draft_commit(&draft));
+            expect_ok(wb_draft_commit(&draft));
             wb_draft_discard(&draft);
             holds(data, sizes[s]);
         }
@@ -77,8 +65,8 @@ static void a_long_draft_that_is_discarded_leaves_what_was_there(void **state) {
     (void)state;
     unsigned char *data = pattern(3 * PART);
     wb_draft draft = WB_DRAFT_NONE;
-    must(wb_file_write(PATH, "old", 3));
-    must(wb_draft_begin(&draft, PATH));
+    expect_ok(wb_file_write(PATH, "old", 3));
+    expect_ok(wb_draft_begin(&draft, PATH));
     append_in_pieces(&draft, data, 3 * PART, 1000 * 1000);
     wb_draft_discard(&draft);
     holds((const unsigned char *)"old", 3);
@@ -114,13 +102,13 @@ static void a_long_draft_is_on_disk_before_its_end(void **state) {
     const size_t bytes = 12 * PART + 12345;
     unsigned char *data = pattern(bytes);
     wb_draft draft = WB_DRAFT_NONE;
-    must(wb_draft_begin(&draft, PATH));
+    expect_ok(wb_draft_begin(&draft, PATH));
     append_in_pieces(&draft, data, bytes, 1000 * 1000);
     const int file = open(PATH ".tmp", O_RDONLY | O_CLOEXEC);
     assert_true(file >= 0);
     wb_file_forget(file, 0, 0);
     const int64_t during = pages_held(file, bytes);
-    must(wb_draft_commit(&draft));
+    expect_ok(wb_draft_commit(&draft));
     if (file_system_forgets(file)) {
         print_message("# of %zu pages %lld are not on disk\n", bytes / PAGE, (long long)during);
         assert_true(during <= 4 * PART / PAGE);
