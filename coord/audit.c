@@ -121,8 +121,7 @@ static wb_status read_again(wb_slot *slot, wb_chunk_plan *chunks, wb_trainer *t,
     shape.cache = NULL;
     shape.positives = 0;
     WB_TRY(wb_slot_read(slot, t, &shape, batch));
-    WB_TRY(wb_chunk_plan_cut(chunks, &slot->batch.packed, t->config->memory_chunk_tokens,
-                             t->step_arena));
+    WB_TRY(wb_chunk_plan_cut(chunks, &slot->batch.packed, wb_slot_chunk_tokens(t), t->step_arena));
 done:
     return status;
 }

@@ -24,6 +24,11 @@ static inline int64_t wb_slot_row(int64_t B, int64_t slots, int64_t number) {
     return (int64_t)((__int128)B * number / slots);
 }
 
+/* Local. Tokens that a chunk of a slot holds at most. */
+static inline int64_t wb_slot_chunk_tokens(const wb_trainer *t) {
+    return wb_encoder_chunk_tokens(t->model.encoder, t->config->memory_chunk_tokens);
+}
+
 /* Local. Rows and tokens of slot `slot->number` of step trainer->done + 1, and room for its
  * representations and their gradients, in the step arena. Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_slot_read(wb_slot *slot, const wb_trainer *trainer, const wb_batch_shape *shape,

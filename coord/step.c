@@ -85,8 +85,7 @@ static wb_status plan_chunks(step *s) {
     const wb_packed **packed = taken;
     for (int64_t i = 0; i < s->slot_count; i++) {
         packed[i] = &s->slots[i].batch.packed;
-        WB_TRY(wb_chunk_plan_cut(&s->chunks[i], packed[i], t->config->memory_chunk_tokens,
-                                 t->step_arena));
+        WB_TRY(wb_chunk_plan_cut(&s->chunks[i], packed[i], wb_slot_chunk_tokens(t), t->step_arena));
     }
     WB_TRY(wb_chunk_plan_keep(s->chunks, packed, s->slot_count, t->model.encoder,
                               wb_arena_left(t->chunk_arena), &s->memory));
@@ -226,6 +225,14 @@ done:
     return status;
 }
 
+static void clear(float *values, int64_t count) {
+    enum { BLOCK = 1 << 16 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i += BLOCK) {
+        memset(values + i, 0, wb_float_bytes(count - i < BLOCK ? count - i : BLOCK));
+    }
+}
+
 /* Collective. Also a rank that failed takes what the others have sent, and sends what they wait
  * for. */
 static wb_status backward(step *s) {
@@ -236,7 +243,7 @@ static wb_status backward(step *s) {
         wb_ordered_sum_start(t->ordered, s->gradient_floats, t->rows.early * s->d, t->grads,
                              s->has_rows);
     } else {
-        memset(t->grads, 0, wb_float_bytes(s->gradient_floats));
+        clear(t->grads, s->gradient_floats);
     }
     WB_TRY_ALL(t->comm, backward_slots(s));
 done:

@@ -124,7 +124,7 @@ done:
 
 /* All units, in slices; the first failure in the order of units is the one reported. */
 static wb_status read_all(const block *to, const wb_token_source *source) {
-    enum { SLICE = 32 };
+    enum { SLICE = 8 };
     wb_status status = WB_OK;
     const int64_t n = to->n;
     int64_t failed = n;

@@ -84,14 +84,14 @@ void wb_encoder_convert(wb_encoder *encoder, const float *params) {
     }
 }
 
-static size_t chunk_bytes(int64_t tokens) {
-    return 2 * wb_arena_rounded((size_t)tokens * sizeof(uint32_t));
+static size_t chunk_bytes(const wb_encoder *encoder, int64_t tokens) {
+    return encoder->kind->by_sequence ? 0 : 2 * wb_arena_rounded((size_t)tokens * sizeof(uint32_t));
 }
 
 wb_encoder_memory wb_encoder_bytes(const wb_encoder *encoder, int64_t tokens, int64_t sequences) {
     wb_encoder_memory memory = encoder->kind->bytes(&encoder->spec, tokens);
     const size_t reps = wb_arena_rounded(wb_float_bytes(sequences * encoder->spec.hidden));
-    const size_t shared = wb_arena_rounded(sizeof(wb_tape)) + chunk_bytes(tokens) + reps +
+    const size_t shared = wb_arena_rounded(sizeof(wb_tape)) + chunk_bytes(encoder, tokens) + reps +
                           wb_arena_rounded(wb_float_bytes(sequences));
     memory.forward += shared;
     memory.tape += shared;
@@ -99,10 +99,15 @@ wb_encoder_memory wb_encoder_bytes(const wb_encoder *encoder, int64_t tokens, in
     return memory;
 }
 
+int64_t wb_encoder_chunk_tokens(const wb_encoder *encoder, int64_t wanted) {
+    enum { TIMES = 64 };
+    return encoder->kind->by_sequence && wanted < INT64_MAX / TIMES ? wanted * TIMES : wanted;
+}
+
 /* Says of every row which sequence it belongs to and where in it. */
-static wb_status lay_out(wb_chunk *chunk, const wb_packed *packed, const uint32_t *examples,
-                         wb_arena *arena) {
+static wb_status lay_out(wb_chunk *chunk, wb_arena *arena) {
     wb_status status = WB_OK;
+    const wb_packed *packed = &chunk->packed;
     const int64_t tokens = wb_packed_tokens(packed);
     void *sequences = NULL, *positions = NULL;
     WB_TRY(wb_arena_take(arena, (size_t)tokens * sizeof(uint32_t), &sequences));
@@ -116,10 +121,8 @@ static wb_status lay_out(wb_chunk *chunk, const wb_packed *packed, const uint32_
             position_of[t] = (uint32_t)i;
         }
     }
-    *chunk = (wb_chunk){.packed = *packed,
-                        .examples = examples,
-                        .sequences = sequence_of,
-                        .positions = position_of};
+    chunk->sequences = sequence_of;
+    chunk->positions = position_of;
 done:
     return status;
 }
@@ -133,8 +136,10 @@ wb_status wb_encoder_forward(const wb_encoder *encoder, float *reps, wb_tape **t
     void *taken = NULL;
     WB_TRY(wb_arena_take(arena, sizeof(wb_tape), &taken));
     wb_tape *made = taken;
-    *made = (wb_tape){.pass = *pass};
-    WB_TRY(lay_out(&made->chunk, chunk, examples, arena));
+    *made = (wb_tape){.chunk = {.packed = *chunk, .examples = examples}, .pass = *pass};
+    if (!encoder->kind->by_sequence) {
+        WB_TRY(lay_out(&made->chunk, arena));
+    }
     WB_TRY(wb_arena_floats(arena, n * H, &made->reps));
     WB_TRY(wb_arena_floats(arena, n, &made->norms));
     WB_TRY(encoder->kind->forward(encoder, made->reps, &made->kept, tape != NULL, params,

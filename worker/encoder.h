@@ -48,6 +48,10 @@ typedef struct wb_encoder_memory {
 } wb_encoder_memory;
 wb_encoder_memory wb_encoder_bytes(const wb_encoder *encoder, int64_t tokens, int64_t sequences);
 
+/* Local. Tokens of a chunk where `wanted` are asked for: many times as many where a kind keeps next
+ * to nothing of a token, and short chunks cost more than they hold. */
+int64_t wb_encoder_chunk_tokens(const wb_encoder *encoder, int64_t wanted);
+
 /* Local. Encodes a chunk.
  *   reps [n, H]       filled
  *   tape              where not NULL: filled, lives in `arena` until the caller's mark is released

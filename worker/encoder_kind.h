@@ -6,6 +6,7 @@
 #include "ops.h"
 
 typedef struct wb_encoder_kind_ops {
+    bool by_sequence; /* takes sequences whole: a chunk says nothing of single tokens */
     wb_status (*check)(const wb_encoder_spec *spec);
     wb_status (*declare)(const wb_encoder_spec *spec, wb_tensor_table *table);
     /* narrow [total] filled with bf16 copies of what enters products; NULL where nothing does */

@@ -144,10 +144,24 @@ void wb_mean_pool_backward(float *dx, const float *dy, const wb_packed *packed, 
 void wb_first_pool_forward(float *y, wb_numbers x, const wb_packed *packed, int64_t H);
 void wb_first_pool_backward(float *dx, const float *dy, const wb_packed *packed, int64_t H);
 
-/* Static encoders: y [n, H] filled with the mean of table rows, without a [T, H] matrix between */
-void wb_embedding_bag_forward(float *y, const float *words, const wb_packed *packed, int64_t H);
+/* Static encoders, without a [T, H] matrix between. A bag lists a sequence's tokens with how often
+ * they come, most of them once. */
+typedef struct wb_bag_item {
+    int32_t row; /* WB_BAG_END: the list has ended before its room has */
+    float factor;
+} wb_bag_item;
+enum { WB_BAG_END = -1 };
+
+/* y [n, H] filled with the mean of table rows; items [T] filled with each sequence's bag, at the
+ * place of its first token */
+void wb_embedding_bag_forward(float *y, wb_bag_item *items, const float *words,
+                              const wb_packed *packed, int64_t H);
+
+/* items of the forward; room [T] and ends [wb_embedding_bag_ends of the rows of dwords]: scratch */
 void wb_embedding_bag_backward(float *dwords, const wb_table_rows *rows, const float *dy,
-                               const wb_packed *packed, int64_t H);
+                               const wb_bag_item *items, const wb_packed *packed, int64_t V,
+                               int64_t H, wb_bag_item *room, int64_t *ends);
+int64_t wb_embedding_bag_ends(int64_t rows);
 
 /* y [n, H] filled: x / max(|x|, 1e-12), may be x; norms [n] filled with |x| */
 void wb_normalize_forward(float *y, float *norms, const float *x, int64_t n, int64_t H);

@@ -6,9 +6,17 @@
 #include <string.h>
 
 void wb_table_rows_mark(uint8_t *marks, const wb_packed *packed, uint8_t mark) {
+    /* threads may meet at a token, with the same mark */
+#pragma omp parallel for schedule(static)
     for (int64_t t = packed->offsets[0]; t < packed->offsets[packed->n]; t++) {
-        uint8_t *of_token = &marks[packed->ids[t]];
-        *of_token = *of_token < mark ? mark : *of_token;
+        uint8_t *const of_token = &marks[packed->ids[t]];
+        uint8_t before;
+#pragma omp atomic read
+        before = *of_token;
+        if (before < mark) {
+#pragma omp atomic write
+            *of_token = mark;
+        }
     }
 }
 
