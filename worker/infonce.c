@@ -16,8 +16,8 @@
 #include <string.h>
 
 /* ROWS of the own side against TILE of the passing one: a tile of scores and both operands stay in
- * a second-level cache of 1 MiB for d = 384, and turning one of them is little beside
- * multiplying. */
+ * a second-level cache of 1 MiB for d = 384. In both walks the own side lies along a tile's lines:
+ * its vectors are turned once for all that pass by. */
 enum { ROWS = 256, TILE = WB_INFONCE_TILE };
 enum { DIRECTIONS = 2, MOST_TERMS = 4 };
 typedef enum direction { TO_PASSAGES, TO_QUERIES } direction;
@@ -70,7 +70,9 @@ struct wb_infonce_part {
 typedef struct tile {
     float *scores;
     float *similarities; /* of the guide, likewise; NULL: scores times tau are */
-    float *turned;       /* room for TILE vectors as columns */
+    float *turned;       /* [d, own], vectors of the own side as columns */
+    float *turned_guide; /* likewise of the guide's */
+    bool along_rows;     /* lines, which lie along the own side, are rows; else columns */
     int64_t first_row, rows, row_step;
     int64_t first_column, columns, column_step;
 } tile;
@@ -192,17 +194,18 @@ static void leave_out(const tile *t, int64_t row, int64_t column) {
     }
 }
 
-/* Pairs of equal keys; `inner` is the side whose items lie next to each other. */
-static void leave_out_equal_keys(float *scores, const side *outer, int64_t first_outer,
-                                 int64_t outers, const side *inner, int64_t first_inner,
-                                 int64_t inners) {
+/* Pairs of equal keys; `inner` is the side whose items lie next to each other, `apart` tells how
+ * far the outer ones are. */
+static void leave_out_equal_keys(float *scores, int64_t apart, const side *outer,
+                                 int64_t first_outer, int64_t outers, const side *inner,
+                                 int64_t first_inner, int64_t inners) {
     uint64_t keys[TILE];
     for (int64_t j = 0; j < inners; j++) {
         keys[j] = inner->keys[(first_inner + j) * inner->keys_apart];
     }
     for (int64_t i = 0; i < outers; i++) {
         const uint64_t key = outer->keys[(first_outer + i) * outer->keys_apart];
-        float *row = scores + i * inners;
+        float *row = scores + i * apart;
 #pragma omp simd
         for (int64_t j = 0; j < inners; j++) {
             row[j] = keys[j] == key ? -INFINITY : row[j];
@@ -299,12 +302,12 @@ static void keep_candidates(const tile *t, const term *of, const term *by, const
     for (int64_t i = t->first_row; i < t->first_row + t->rows; i++) {
         leave_out(t, i, i * of->own);
     }
-    if (of->rows.keys && t->column_step == 1) {
-        leave_out_equal_keys(t->scores, &of->rows, t->first_row, t->rows, &of->columns,
+    if (of->rows.keys && t->along_rows) {
+        leave_out_equal_keys(t->scores, t->row_step, &of->rows, t->first_row, t->rows, &of->columns,
                              t->first_column, t->columns);
     } else if (of->rows.keys) {
-        leave_out_equal_keys(t->scores, &of->columns, t->first_column, t->columns, &of->rows,
-                             t->first_row, t->rows);
+        leave_out_equal_keys(t->scores, t->column_step, &of->columns, t->first_column, t->columns,
+                             &of->rows, t->first_row, t->rows);
     }
     if (w->batch->known_firsts && !between_queries) {
         leave_out_all_known(t, of, w->batch);
@@ -314,27 +317,35 @@ static void keep_candidates(const tile *t, const term *of, const term *by, const
     }
 }
 
-/* products = alpha outer innerᵀ of a tile, laid out as it is. */
-static void multiply(float *products, const tile *t, const term *of, int64_t d, float alpha) {
-    const bool by_row = t->column_step == 1;
-    const side *outer = by_row ? &of->rows : &of->columns;
-    const side *inner = by_row ? &of->columns : &of->rows;
-    const int64_t first_outer = by_row ? t->first_row : t->first_column;
-    const int64_t first_inner = by_row ? t->first_column : t->first_row;
-    const int64_t outers = by_row ? t->rows : t->columns;
-    const int64_t inners = by_row ? t->columns : t->rows;
-    wb_tile_transpose(t->turned, inners, vector_of(inner, first_inner), inner->x_apart, inners, d);
-    wb_tile_product(products, inners, false, alpha, vector_of(outer, first_outer), outer->x_apart,
-                    1, t->turned, inners, outers, inners, d);
+/* Turns vectors of the own side for all tiles that follow. */
+static void turn(const tile *t, const side *own, int64_t first, int64_t count,
+                 const wb_infonce *loss) {
+    wb_tile_transpose(t->turned, count, vector_of(own, first), own->x_apart, count, loss->width);
+    if (t->similarities) {
+        wb_tile_transpose(t->turned_guide, count,
+                          own->guide + (first - own->first) * own->guide_apart, own->guide_apart,
+                          count, loss->guide_width);
+    }
+}
+
+/* products = alpha outer innerᵀ of a tile, laid out as it is; inner is the own side. */
+static void multiply(float *products, const tile *t, const term *of, const float *turned, int64_t d,
+                     float alpha) {
+    const side *outer = t->along_rows ? &of->rows : &of->columns;
+    const int64_t first = t->along_rows ? t->first_row : t->first_column;
+    const int64_t outers = t->along_rows ? t->rows : t->columns;
+    const int64_t inners = t->along_rows ? t->columns : t->rows;
+    wb_tile_product(products, t->along_rows ? t->row_step : t->column_step, false, alpha,
+                    vector_of(outer, first), outer->x_apart, 1, turned, inners, outers, inners, d);
 }
 
 /* Scores of a tile over tau; -infinity for what does not compete. */
 static void score(const tile *t, const term *of, const walk *w) {
     const wb_infonce *loss = w->loss;
     const term by = compared_by(of, loss);
-    multiply(t->scores, t, of, loss->width, (float)(1.0 / loss->temperature));
+    multiply(t->scores, t, of, t->turned, loss->width, (float)(1.0 / loss->temperature));
     if (t->similarities) {
-        multiply(t->similarities, t, &by, loss->guide_width, 1.0f);
+        multiply(t->similarities, t, &by, t->turned_guide, loss->guide_width, 1.0f);
     }
     keep_candidates(t, of, &by, w);
 }
@@ -346,8 +357,7 @@ static int64_t matrices_of(const wb_infonce *loss) {
 
 /* What a thread needs for a tile. */
 static int64_t scratch_floats(const wb_infonce *loss) {
-    const int64_t longest = loss->width > loss->guide_width ? loss->width : loss->guide_width;
-    return matrices_of(loss) * ROWS * TILE + TILE * longest;
+    return matrices_of(loss) * ROWS * TILE + ROWS * (loss->width + loss->guide_width);
 }
 
 size_t wb_infonce_scratch_bytes(const wb_infonce *loss) {
@@ -361,9 +371,11 @@ static wb_status take_scratch(float **scratch, const wb_infonce *loss, wb_arena 
 /* A tile of no size yet in this thread's part of the scratch. */
 static tile own_tile(float *scratch, const wb_infonce *loss) {
     float *const scores = scratch + wb_thread() * scratch_floats(loss);
+    float *const turned = scores + matrices_of(loss) * ROWS * TILE;
     return (tile){.scores = scores,
                   .similarities = loss->guide_width > 0 ? scores + ROWS * TILE : NULL,
-                  .turned = scores + matrices_of(loss) * ROWS * TILE};
+                  .turned = turned,
+                  .turned_guide = turned + ROWS * loss->width};
 }
 
 /* Rows of a tile where n are shared among threads: each gets some, in whole vector registers. */
@@ -376,29 +388,52 @@ static int64_t tile_rows(int64_t n) {
 /* ---- Scores that are kept between the walks
  * ------------------------------------------------------------------- */
 
+/* How far columns are from each other: not by a power of two, which caches map to few places. */
+static int64_t kept_apart(int64_t rows) {
+    enum { LINE = 16 };
+    return rows + LINE;
+}
+
 size_t wb_infonce_kept_bytes(const wb_infonce *loss, int64_t n) {
-    return wb_arena_rounded(wb_float_bytes(n * n * loss->group));
+    return wb_arena_rounded(wb_float_bytes(n * loss->group * kept_apart(n)));
 }
 
 wb_status wb_infonce_keep(wb_infonce_kept *kept, const wb_infonce *loss, int64_t first, int64_t n,
                           wb_arena *arena) {
-    *kept = (wb_infonce_kept){
-        .first = first, .rows = n, .first_column = first * loss->group, .columns = n * loss->group};
-    return wb_arena_floats(arena, kept->rows * kept->columns, &kept->scores);
+    *kept = (wb_infonce_kept){.first = first,
+                              .rows = n,
+                              .first_column = first * loss->group,
+                              .columns = n * loss->group,
+                              .apart = kept_apart(n)};
+    return wb_arena_floats(arena, kept->columns * kept->apart, &kept->scores);
 }
 
 static float *kept_at(const wb_infonce_kept *kept, int64_t row, int64_t column) {
-    return kept->scores + (row - kept->first) * kept->columns + column - kept->first_column;
+    return kept->scores + (column - kept->first_column) * kept->apart + row - kept->first;
 }
 
-/* Of a tile of the rank's queries and any passages, what is of its own. */
+/* True where all passages of a tile of the first walk are the rank's own: its queries are in any
+ * case. */
+static bool is_to_keep(const wb_infonce_kept *kept, const tile *t) {
+    return kept && t->first_column >= kept->first_column &&
+           t->first_column + t->columns <= kept->first_column + kept->columns;
+}
+
+/* Of a tile of the first walk, columns that are the rank's own. */
 static void keep_scores(const wb_infonce_kept *kept, const tile *t) {
     const int64_t left =
         t->first_column > kept->first_column ? t->first_column : kept->first_column;
     const int64_t right = at_most(t->first_column + t->columns, kept->first_column + kept->columns);
-    for (int64_t i = 0; i < t->rows && left < right; i++) {
-        memcpy(kept_at(kept, t->first_row + i, left),
-               t->scores + i * t->row_step + left - t->first_column, wb_float_bytes(right - left));
+    for (int64_t column = left; column < right; column++) {
+        memcpy(kept_at(kept, t->first_row, column),
+               t->scores + (column - t->first_column) * t->column_step, wb_float_bytes(t->rows));
+    }
+}
+
+static void ask_line(const float *line, int64_t n) {
+    enum { LINE = 16 };
+    for (int64_t i = 0; i < n; i += LINE) {
+        __builtin_prefetch(line + i);
     }
 }
 
@@ -458,31 +493,41 @@ done:
     return status;
 }
 
-/* Brings one row up to date with a tile of scores, which become exp(score - maximum). A score of
- * -infinity takes no part. */
-static void fold_row(float *scores, int64_t columns, float *most, float *sum, float *sum_row,
-                     int64_t d) {
-    float tile_most = *most;
-#pragma omp simd reduction(max : tile_most)
-    for (int64_t j = 0; j < columns; j++) {
-        tile_most = scores[j] > tile_most ? scores[j] : tile_most;
-    }
-    if (tile_most > *most) {
-        const float shrink = wb_exp(*most - tile_most);
-        *sum *= shrink;
+/* Brings rows up to date with a tile of scores. powers [columns, rows] filled with exp(score -
+ * maximum), may be the tile's scores; a score of -infinity takes no part. */
+static void fold_rows(float *powers, const tile *t, float *most, float *sum, float *vectors,
+                      int64_t d) {
+    float tile_most[ROWS];
+    const int64_t rows = t->rows;
+    memcpy(tile_most, most, wb_float_bytes(rows));
+    for (int64_t j = 0; j < t->columns; j++) {
+        const float *line = t->scores + j * t->column_step;
 #pragma omp simd
-        for (int64_t i = 0; i < d; i++) {
-            sum_row[i] *= shrink;
+        for (int64_t i = 0; i < rows; i++) {
+            tile_most[i] = line[i] > tile_most[i] ? line[i] : tile_most[i];
         }
-        *most = tile_most;
     }
-    float added = 0.0f;
-#pragma omp simd reduction(+ : added)
-    for (int64_t j = 0; j < columns; j++) {
-        scores[j] = scores[j] == -INFINITY ? 0.0f : wb_exp(scores[j] - tile_most);
-        added += scores[j];
+    for (int64_t i = 0; i < rows; i++) {
+        if (tile_most[i] > most[i]) {
+            const float shrink = wb_exp(most[i] - tile_most[i]);
+            sum[i] *= shrink;
+#pragma omp simd
+            for (int64_t k = 0; k < d; k++) {
+                vectors[i * d + k] *= shrink;
+            }
+            most[i] = tile_most[i];
+        }
     }
-    *sum += added;
+    for (int64_t j = 0; j < t->columns; j++) {
+        const float *line = t->scores + j * t->column_step;
+        float *to = powers + j * rows;
+#pragma omp simd
+        for (int64_t i = 0; i < rows; i++) {
+            const float power = line[i] == -INFINITY ? 0.0f : wb_exp(line[i] - most[i]);
+            to[i] = power;
+            sum[i] += power;
+        }
+    }
 }
 
 /* Rows first .. first + rows of the part meet all columns of one term. */
@@ -490,19 +535,25 @@ static void sum_candidates(const sums *s, const term *of, int64_t first, int64_t
                            const walk *w, tile t) {
     const int64_t d = w->loss->width, own = first - of->rows.first;
     const side *columns = &of->columns;
+    const wb_infonce_kept *kept = of == &w->terms[0] ? w->batch->kept : NULL;
+    float *const scratch = t.scores;
+    turn(&t, &of->rows, first, rows, w->loss);
+    t.first_row = first, t.rows = rows, t.row_step = 1;
     for (int64_t at = columns->first; at < columns->first + columns->count; at += TILE) {
         const int64_t wide = at_most(columns->first + columns->count - at, TILE);
-        t.first_row = first, t.rows = rows, t.row_step = wide;
-        t.first_column = at, t.columns = wide, t.column_step = 1;
+        t.scores = scratch;
+        t.first_column = at, t.columns = wide, t.column_step = rows;
+        const bool in_place = is_to_keep(kept, &t) && !t.similarities;
+        if (in_place) {
+            t.scores = kept_at(kept, first, at);
+            t.column_step = kept->apart;
+        }
         score(&t, of, w);
-        if (w->batch->kept && of == &w->terms[0]) {
-            keep_scores(w->batch->kept, &t);
+        if (kept && !in_place) {
+            keep_scores(kept, &t);
         }
-        for (int64_t i = 0; i < rows; i++) {
-            fold_row(t.scores + i * wide, wide, &s->most[own + i], &s->sum[own + i],
-                     s->vectors + (own + i) * d, d);
-        }
-        wb_tile_product(s->vectors + own * d, d, true, 1.0f, t.scores, wide, 1,
+        fold_rows(scratch, &t, s->most + own, s->sum + own, s->vectors + own * d, d);
+        wb_tile_product(s->vectors + own * d, d, true, 1.0f, scratch, 1, rows,
                         vector_of(columns, at), columns->x_apart, rows, d, wide);
     }
 }
@@ -677,39 +728,40 @@ done:
 /* ---- Second walk: columns
  * --------------------------------------------------------------------------------- */
 
-/* The same as add_tile from kept scores of queries and passages. */
-static void add_kept_tile(float *dx, const term *of, const tile *t, const walk *w) {
+/* dx [columns, d] += what TILE rows or less of one term say to columns. */
+static void add_tile(float *dx, const term *of, const tile *t, const walk *w) {
     const int64_t d = w->loss->width;
+    score(t, of, w);
     for (int64_t i = 0; i < t->rows; i++) {
         const float lse = w->batch->rows[t->first_row + i].lse[of->of];
-        const float *kept = kept_at(w->batch->kept, t->first_row + i, t->first_column);
-        float *line = t->scores + i * t->columns;
+        float *line = t->scores + i * t->row_step;
 #pragma omp simd
         for (int64_t j = 0; j < t->columns; j++) {
-            line[j] = wb_exp(kept[j] - lse);
+            line[j] = wb_exp(line[j] - lse);
         }
     }
-    wb_tile_product(dx, d, true, w->scale, t->scores, 1, t->columns,
+    wb_tile_product(dx, d, true, w->scale, t->scores, 1, t->row_step,
                     vector_of(&of->rows, t->first_row), of->rows.x_apart, t->columns, d, t->rows);
 }
 
-/* dx [columns, d] += what TILE rows or less of one term say to columns first .. first + columns. */
-static void add_tile(float *dx, const term *of, tile t, const walk *w) {
+/* The same from kept scores of queries and passages. */
+static void add_kept_tile(float *dx, const term *of, const tile *t, const walk *w) {
     const int64_t d = w->loss->width;
     float lse[TILE];
-    for (int64_t i = 0; i < t.rows; i++) {
-        lse[i] = w->batch->rows[t.first_row + i].lse[of->of];
+    for (int64_t i = 0; i < t->rows; i++) {
+        lse[i] = w->batch->rows[t->first_row + i].lse[of->of];
     }
-    score(&t, of, w);
-    for (int64_t j = 0; j < t.columns; j++) {
-        float *line = t.scores + j * t.rows;
+    for (int64_t j = 0; j < t->columns; j++) {
+        const float *kept = kept_at(w->batch->kept, t->first_row, t->first_column + j);
+        float *line = t->scores + j * t->rows;
+        ask_line(kept + w->batch->kept->apart, t->rows);
 #pragma omp simd
-        for (int64_t i = 0; i < t.rows; i++) {
-            line[i] = wb_exp(line[i] - lse[i]);
+        for (int64_t i = 0; i < t->rows; i++) {
+            line[i] = wb_exp(kept[i] - lse[i]);
         }
     }
-    wb_tile_product(dx, d, true, w->scale, t.scores, t.rows, 1, vector_of(&of->rows, t.first_row),
-                    of->rows.x_apart, t.columns, d, t.rows);
+    wb_tile_product(dx, d, true, w->scale, t->scores, t->rows, 1,
+                    vector_of(&of->rows, t->first_row), of->rows.x_apart, t->columns, d, t->rows);
 }
 
 /* What the queries of a tile say to the known positives among its passages. */
@@ -737,10 +789,19 @@ static void add_to_columns(float *dx, bool of_queries, int64_t first, int64_t co
                            const walk *w, tile t) {
     const side *rows = &w->terms[0].rows;
     const bool pulls = !of_queries && w->loss->all_positives && w->batch->known_firsts;
+    const side *own = NULL;
+    for (int k = w->count - 1; k >= 0; k--) { /* terms whose columns these are have one side */
+        own = is_of_queries(&w->terms[k].columns) == of_queries ? &w->terms[k].columns : own;
+    }
+    if (!own) {
+        return;
+    }
+    turn(&t, own, first, columns, w->loss);
+    t.first_column = first, t.columns = columns;
+    t.along_rows = true, t.row_step = columns, t.column_step = 1;
     for (int64_t at = rows->first; at < rows->first + rows->count; at += TILE) {
         const int64_t high = at_most(rows->first + rows->count - at, TILE);
-        t.first_row = at, t.rows = high, t.row_step = 1;
-        t.first_column = first, t.columns = columns, t.column_step = high;
+        t.first_row = at, t.rows = high;
         for (int k = 0; k < w->count; k++) {
             if (is_of_queries(&w->terms[k].columns) != of_queries) {
                 continue;
@@ -748,7 +809,7 @@ static void add_to_columns(float *dx, bool of_queries, int64_t first, int64_t co
             if (k == 0 && is_kept(w->batch->kept, &t)) {
                 add_kept_tile(dx, &w->terms[k], &t, w);
             } else {
-                add_tile(dx, &w->terms[k], t, w);
+                add_tile(dx, &w->terms[k], &t, w);
             }
         }
         if (pulls) {

@@ -68,12 +68,12 @@ typedef struct wb_infonce_row {
 } wb_infonce_row;
 
 /* Scores of a rank's queries and its own passages, kept from the first walk for the second, which
- * then does not multiply them again. A score of the first walk may differ in its last bit from what
- * the second would find, so bits depend on which passages are the rank's own. */
+ * then does not multiply them again: the same bits, since a score is a sum in the order of d. */
 typedef struct wb_infonce_kept {
     int64_t first, rows;           /* queries */
     int64_t first_column, columns; /* passages */
-    float *scores;                 /* [rows, columns] */
+    int64_t apart;                 /* a column and the next */
+    float *scores;                 /* [columns, apart] */
 } wb_infonce_kept;
 
 /* The batch without its vectors, borrowed. */
