@@ -1,24 +1,37 @@
-/* A hash table of blocks, one for each text. */
+/* A hash table of places, and the tokens one behind the other in blocks. */
 #include "token_cache.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+enum { BLOCK = 1 << 20, FIRST_PLACES = 16 };
 
+/* Once it has a place, it stays where and as it is. */
 typedef struct entry {
-    uint64_t name, key;
+    uint64_t key;
     int64_t length;
-    UT_hash_handle hh;
     int32_t ids[];
 } entry;
 
+typedef struct place {
+    uint64_t name;
+    const entry *of; /* NULL: nobody's */
+} place;
+
+typedef struct block {
+    struct block *next;
+    _Alignas(entry) char bytes[];
+} block;
+
 struct wb_token_cache {
     pthread_mutex_t lock;
-    size_t limit, bytes;
-    entry *entries; /* owned, each */
+    size_t limit, bytes; /* of entries and places */
+    place *places;       /* [mask + 1], owned, at most half of them taken */
+    uint64_t mask;
+    int64_t texts;
+    block *blocks;     /* owned, each, the newest first */
+    size_t used, room; /* of the newest */
 };
 
 wb_status wb_token_cache_create(wb_token_cache **cache, size_t limit) {
@@ -33,21 +46,29 @@ done:
 }
 
 void wb_token_cache_destroy(wb_token_cache *cache) {
-    entry *e, *next;
     if (cache) {
-        HASH_ITER(hh, cache->entries, e, next) {
-            HASH_DEL(cache->entries, e);
-            free(e);
+        while (cache->blocks) {
+            block *next = cache->blocks->next;
+            free(cache->blocks);
+            cache->blocks = next;
         }
+        free(cache->places);
         (void)pthread_mutex_destroy(&cache->lock);
         free(cache);
     }
 }
 
-static entry *find(const wb_token_cache *cache, uint64_t name) {
-    entry *found;
-    HASH_FIND(hh, cache->entries, &name, sizeof(name), found);
-    return found;
+/* The place of a name: its own, or the free one where it would stand. */
+static place *place_of(place *places, uint64_t mask, uint64_t name) {
+    uint64_t at = (name * 0x9e3779b97f4a7c15U) >> 32 & mask;
+    while (places[at].of && places[at].name != name) {
+        at = (at + 1) & mask;
+    }
+    return &places[at];
+}
+
+static const entry *find(const wb_token_cache *cache, uint64_t name) {
+    return cache->places ? place_of(cache->places, cache->mask, name)->of : NULL;
 }
 
 bool wb_token_cache_get(wb_token_cache *cache, uint64_t name, int32_t *ids, int64_t *length,
@@ -55,7 +76,7 @@ bool wb_token_cache_get(wb_token_cache *cache, uint64_t name, int32_t *ids, int6
     (void)pthread_mutex_lock(&cache->lock);
     const entry *found = find(cache, name);
     (void)pthread_mutex_unlock(&cache->lock);
-    if (found) { /* it stays where it is, and as it is */
+    if (found) {
         memcpy(ids, found->ids, (size_t)found->length * sizeof(*ids));
         *length = found->length;
         *key = found->key;
@@ -63,36 +84,78 @@ bool wb_token_cache_get(wb_token_cache *cache, uint64_t name, int32_t *ids, int6
     return found != NULL;
 }
 
-static entry *make(uint64_t name, const int32_t *ids, int64_t length, uint64_t key) {
-    entry *e = malloc(sizeof(*e) + (size_t)length * sizeof(*ids));
-    if (e) {
-        *e = (entry){.name = name, .key = key, .length = length};
-        memcpy(e->ids, ids, (size_t)length * sizeof(*ids));
+/* Room for one more place. */
+static bool grow(wb_token_cache *cache) {
+    const size_t old = cache->places ? (size_t)cache->mask + 1 : 0;
+    if (2 * (size_t)(cache->texts + 1) <= old) {
+        return true;
     }
-    return e;
+    const size_t count = old > 0 ? 2 * old : FIRST_PLACES;
+    const size_t more = (count - old) * sizeof(place);
+    place *grown = cache->bytes + more <= cache->limit ? calloc(count, sizeof(*grown)) : NULL;
+    if (!grown) {
+        return false;
+    }
+    for (size_t i = 0; i < old; i++) {
+        if (cache->places[i].of) {
+            *place_of(grown, count - 1, cache->places[i].name) = cache->places[i];
+        }
+    }
+    free(cache->places);
+    cache->places = grown;
+    cache->mask = count - 1;
+    cache->bytes += more;
+    return true;
 }
 
-/* Whether the table has it now. */
-static bool add(wb_token_cache *cache, entry *e) {
-    HASH_ADD(hh, cache->entries, name, sizeof(e->name), e);
-    return e->hh.tbl != NULL;
+/* Memory for an entry, behind the last one or in a new block; NULL where there is none. */
+static entry *take(wb_token_cache *cache, size_t bytes) {
+    if (bytes > cache->limit || cache->bytes > cache->limit - bytes) {
+        return NULL;
+    }
+    if (bytes > cache->room - cache->used) {
+        const size_t room = bytes > BLOCK ? bytes : BLOCK;
+        block *made = malloc(sizeof(*made) + room);
+        if (!made) {
+            return NULL;
+        }
+        made->next = cache->blocks;
+        cache->blocks = made;
+        cache->used = 0;
+        cache->room = room;
+    }
+    entry *taken = (entry *)(void *)(cache->blocks->bytes + cache->used);
+    cache->used += bytes;
+    cache->bytes += bytes;
+    return taken;
 }
 
+static size_t entry_bytes(int64_t length) {
+    const size_t bytes = sizeof(entry) + (size_t)length * sizeof(int32_t), to = _Alignof(entry);
+    return (bytes + to - 1) / to * to;
+}
+
+/* Fresh memory takes its time: it is not written under the lock. */
 void wb_token_cache_put(wb_token_cache *cache, uint64_t name, const int32_t *ids, int64_t length,
                         uint64_t key) {
-    const size_t bytes = sizeof(entry) + (size_t)length * sizeof(*ids);
-    entry *e = make(name, ids, length, key); /* fresh memory takes its time: not under the lock */
     (void)pthread_mutex_lock(&cache->lock);
-    if (e && cache->bytes + bytes <= cache->limit && !find(cache, name) && add(cache, e)) {
-        cache->bytes += bytes;
-        e = NULL;
+    entry *e = find(cache, name) ? NULL : take(cache, entry_bytes(length));
+    (void)pthread_mutex_unlock(&cache->lock);
+    if (!e) {
+        return;
+    }
+    *e = (entry){.key = key, .length = length};
+    memcpy(e->ids, ids, (size_t)length * sizeof(*ids));
+    (void)pthread_mutex_lock(&cache->lock);
+    if (!find(cache, name) && grow(cache)) { /* else its memory stays unused */
+        *place_of(cache->places, cache->mask, name) = (place){name, e};
+        cache->texts++;
     }
     (void)pthread_mutex_unlock(&cache->lock);
-    free(e);
 }
 
 int64_t wb_token_cache_texts(const wb_token_cache *cache) {
-    return (int64_t)HASH_COUNT(cache->entries);
+    return cache->texts;
 }
 
 size_t wb_token_cache_bytes(const wb_token_cache *cache) {

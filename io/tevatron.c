@@ -372,7 +372,7 @@ static wb_status parse_line(const wb_tevatron *set, int64_t row, const wb_text *
                             char where[WB_WHERE], json_t **line, passages *from) {
     wb_status status = WB_OK;
     const int64_t *counts = set->counts + 2 * row;
-    WB_TRY(wb_text_record_parse(line, text, bytes, set->path, set->begins[row], where));
+    WB_TRY(wb_text_record_parse(line, text->line, bytes, set->path, set->begins[row], where));
     WB_TRY(find_passages(*line, where, from));
     WB_CHECK((int64_t)json_array_size(from->arrays[POSITIVES]) == counts[POSITIVES] &&
                  (int64_t)json_array_size(from->arrays[NEGATIVES]) == counts[NEGATIVES] &&

@@ -18,6 +18,7 @@ struct wb_text_file {
     int file;
     int64_t rows, capacity;
     int64_t *offsets; /* [rows + 1] */
+    char *held;       /* all of a short file's bytes, or NULL */
     wb_id_index index;
 };
 
@@ -104,6 +105,20 @@ done:
     return status;
 }
 
+/* A system call for each text costs more than reading what it holds; without memory for the whole,
+ * texts are read one by one. */
+static wb_status hold(wb_text_file *f) {
+    enum { MOST = 32 << 20 };
+    wb_status status = WB_OK;
+    const int64_t bytes = f->offsets[f->rows];
+    f->held = bytes <= MOST ? malloc((size_t)bytes + 1) : NULL;
+    if (f->held) {
+        WB_TRY(wb_file_read_at(f->file, f->path, 0, f->held, (size_t)bytes));
+    }
+done:
+    return status;
+}
+
 static wb_status check_distinct(const wb_text_file *f, int64_t earlier, int64_t later, wb_text *one,
                                 wb_text *two) {
     wb_status status = WB_OK;
@@ -152,6 +167,7 @@ wb_status wb_text_file_open_finding(wb_text_file **file, const char *path, const
         rows[i] = -1;
     }
     WB_TRY(read_rows(f, &s));
+    WB_TRY(hold(f));
     WB_TRY(index_rows(f, s.hashes));
     *file = f;
     f = NULL;
@@ -171,6 +187,7 @@ void wb_text_file_close(wb_text_file *file) {
             (void)close(file->file);
         }
         free(file->offsets);
+        free(file->held);
         wb_id_index_clear(&file->index);
         free(file);
     }
@@ -196,15 +213,22 @@ wb_status wb_text_file_read(const wb_text_file *file, int64_t row, wb_text *text
     wb_status status = WB_OK;
     json_t *object = NULL;
     char where[WB_WHERE];
+    const char *line;
     size_t bytes;
     bool is_plain;
     WB_ASSERT(row >= 0 && row < file->rows, "row %lld of %lld", (long long)row,
               (long long)file->rows);
-    WB_TRY(wb_text_record_fetch(text, file->file, file->path, file->offsets[row],
-                                file->offsets[row + 1], &bytes));
-    WB_TRY(wb_text_record_line(text, text->line, bytes, &is_plain));
+    const int64_t begin = file->offsets[row], end = file->offsets[row + 1];
+    if (file->held) {
+        line = file->held + begin;
+        bytes = wb_text_record_bytes(line, begin, end);
+    } else {
+        WB_TRY(wb_text_record_fetch(text, file->file, file->path, begin, end, &bytes));
+        line = text->line;
+    }
+    WB_TRY(wb_text_record_line(text, line, bytes, &is_plain));
     if (!is_plain) {
-        WB_TRY(wb_text_record_parse(&object, text, bytes, file->path, file->offsets[row], where));
+        WB_TRY(wb_text_record_parse(&object, line, bytes, file->path, begin, where));
         WB_TRY(wb_text_record(text, object, where));
     }
 done:

@@ -1,6 +1,7 @@
-/* A JSONL file of texts (BEIR corpus.jsonl and queries.jsonl, Tevatron corpus) that is never held
- * in memory: opening reads it once, checks every line, and keeps where each line begins (8 bytes)
- * and an index from id to row (8-byte slots, at most half full). Texts are read when asked for.
+/* A JSONL file of texts (BEIR corpus.jsonl and queries.jsonl, Tevatron corpus): opening reads it
+ * once, checks every line, and keeps where each line begins (8 bytes) and an index from id to row
+ * (8-byte slots, at most half full). Texts are read when asked for, from the file or, where it is
+ * no longer than 32 MiB, from a copy in memory.
  *
  * A line is an object with an id (`_id`, `docid`, `query_id` or `id`; a string or an integer), a
  * text (`text`, `query` or `query_text`) and maybe a `title`. The full text is title + ' ' + text,

@@ -184,21 +184,30 @@ wb_status wb_text_record_line(wb_text *text, const char *line, size_t bytes, boo
     return *fits ? wb_text_record_plain(text, &object, fits) : WB_OK;
 }
 
+static size_t longest(int64_t begin, int64_t end) {
+    const size_t whole = (size_t)(end - begin), most = WB_LINE_CAP + 1;
+    return whole > most ? most : whole;
+}
+
+size_t wb_text_record_bytes(const char *line, int64_t begin, int64_t end) {
+    const size_t bytes = longest(begin, end);
+    const char *line_end = memchr(line, '\n', bytes);
+    return line_end ? (size_t)(line_end - line) : bytes;
+}
+
 wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_t begin,
                                int64_t end, size_t *bytes) {
     wb_status status = WB_OK;
-    const size_t whole = (size_t)(end - begin), most = WB_LINE_CAP + 1;
-    *bytes = whole > most ? most : whole;
+    *bytes = longest(begin, end);
     WB_TRY(reserve(&text->line, &text->line_capacity, *bytes));
     WB_TRY(wb_file_read_at(file, path, begin, text->line, *bytes));
-    const char *line_end = memchr(text->line, '\n', *bytes);
-    *bytes = line_end ? (size_t)(line_end - text->line) : *bytes;
+    *bytes = wb_text_record_bytes(text->line, begin, end);
 done:
     return status;
 }
 
-wb_status wb_text_record_parse(json_t **object, const wb_text *text, size_t bytes, const char *path,
+wb_status wb_text_record_parse(json_t **object, const char *line, size_t bytes, const char *path,
                                int64_t begin, char where[WB_WHERE]) {
     (void)snprintf(where, WB_WHERE, "%s at byte %lld", path, (long long)begin);
-    return wb_json_parse_line(object, text->line, bytes, where, 1);
+    return wb_json_parse_line(object, line, bytes, where, 1);
 }

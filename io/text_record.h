@@ -25,9 +25,12 @@ wb_status wb_text_record_line(wb_text *text, const char *line, size_t bytes, boo
 wb_status wb_text_record_fetch(wb_text *text, int file, const char *path, int64_t begin,
                                int64_t end, size_t *bytes);
 
+/* Local. Bytes of a line whose text and line end, or more, take up [begin, end) of a file. */
+size_t wb_text_record_bytes(const char *line, int64_t begin, int64_t end);
+
 /* Local. What was fetched, as a tree: *object is a new reference. `where` is filled: "PATH at byte
  * BEGIN". Errors: WB_ERR_INPUT, WB_ERR_MEMORY. */
-wb_status wb_text_record_parse(json_t **object, const wb_text *text, size_t bytes, const char *path,
+wb_status wb_text_record_parse(json_t **object, const char *line, size_t bytes, const char *path,
                                int64_t begin, char where[WB_WHERE]);
 
 /* Local. A JSON string or integer as an id: *id is borrowed from `value`, or from number[24].

@@ -106,20 +106,17 @@ static void a_row_that_cannot_be_read_is_the_batchs_error(void **state) {
     int64_t rows[TINY_ROWS];
     wb_batch batch;
     wb_data_set *shrunk;
-    char corpus[700];
     for (int64_t i = 0; i < TINY_ROWS; i++) {
         rows[i] = i;
     }
     expect_error(wb_batch_read(&batch, r->data, &r->model, &greedy, rows, 0, TINY_ROWS, 0,
                                TINY_ROWS, r->arena),
                  WB_ERR_CONFIG, "negatives");
-    expect_ok(wb_data_set_open(&shrunk, r->run.beir, "train"));
-    (void)snprintf(corpus, sizeof(corpus), "%s/corpus.jsonl", r->run.beir);
-    FILE *file = fopen(corpus, "w");
-    (void)fclose(file);
+    expect_ok(wb_data_set_open(&shrunk, r->run.tevatron, NULL));
+    (void)fclose(fopen(r->run.tevatron, "w"));
     expect_error(wb_batch_read(&batch, shrunk, &r->model, &plain, rows, 0, TINY_ROWS, 0, TINY_ROWS,
                                r->arena),
-                 WB_ERR_INPUT, "corpus.jsonl");
+                 WB_ERR_INPUT, "tevatron.jsonl");
     wb_data_set_close(shrunk);
 }
 

@@ -192,18 +192,46 @@ static void files_that_are_none_are_refused(void **state) {
     wb_error_clear();
 }
 
-static void a_file_that_changed_is_noticed(void **state) {
-    (void)state;
-    wb_text_file *file = open_text("{\"_id\": \"a\", \"text\": \"12345\"}\n");
-    wb_text text = {0};
+/* Puts something else in the place of what open_text wrote. */
+static void change_file(void) {
     FILE *again = fopen(PATH, "w");
     assert_non_null(again);
     (void)fputs("[]", again);
     (void)fclose(again);
+}
+
+static void a_short_file_is_held_as_it_was(void **state) {
+    (void)state;
+    wb_text_file *file = open_text("{\"_id\": \"a\", \"text\": \"12345\"}\n\n{\"_id\": \"b\", "
+                                   "\"text\": \"6\", \"more\": 1e3}");
+    change_file();
+    check_row(file, 0, "a", "12345");
+    check_row(file, 1, "b", "6");
+    wb_text_file_close(file);
+}
+
+static void a_long_file_that_changed_is_noticed(void **state) {
+    (void)state;
+    enum { LINES = 3, BYTES = 12 << 20 }; /* more than is held */
+    char *content = malloc((size_t)LINES * (BYTES + 64)), *at = content;
+    assert_non_null(content);
+    for (int i = 0; i < LINES; i++) {
+        at += sprintf(at, "{\"_id\": \"%d\", \"text\": \"", i);
+        memset(at, 'x', BYTES);
+        at += BYTES;
+        at += sprintf(at, "\"}\n");
+    }
+    wb_text_file *file = open_text(content);
+    wb_text text = {0};
+    must(wb_text_file_read(file, 2, &text));
+    assert_string_equal(text.id, "2");
+    assert_int_equal(text.bytes, BYTES);
+    change_file();
     assert_int_equal(wb_text_file_read(file, 0, &text), WB_ERR_INPUT);
     wb_error_clear();
     wb_text_clear(&text);
     wb_text_file_close(file);
+    free(content);
 }
 
 static void many_ids_are_found_in_their_rows(void **state) {
@@ -271,7 +299,8 @@ int main(void) {
         cmocka_unit_test(too_many_values_are_refused),
         cmocka_unit_test(a_line_beyond_the_cap_is_refused),
         cmocka_unit_test(files_that_are_none_are_refused),
-        cmocka_unit_test(a_file_that_changed_is_noticed),
+        cmocka_unit_test(a_short_file_is_held_as_it_was),
+        cmocka_unit_test(a_long_file_that_changed_is_noticed),
         cmocka_unit_test(many_ids_are_found_in_their_rows),
         cmocka_unit_test(ids_are_found_while_a_file_is_opened),
     };
