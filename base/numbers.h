@@ -14,6 +14,9 @@
 
 typedef enum wb_precision { WB_FP32, WB_BF16 } wb_precision;
 
+/* How a matrix, stored row after row, enters a product. */
+typedef enum wb_transpose { WB_PLAIN, WB_TRANSPOSED } wb_transpose;
+
 /* One of the two pointers; the other is NULL. */
 typedef struct wb_numbers {
     float *fp32;

@@ -31,8 +31,9 @@ wb_status wb_audit_open(wb_trainer *t) {
     WB_TRY(wb_agree_most(t->comm, WB_OK, &least));
     t->audits = most == -least;
     if (!t->audits) {
-        wb_log(WB_LOG_RUN, "NOTE: ranks have unlike processors or numbers of threads, which make "
-                           "unlike bits: no steps are audited (run.audit_every)");
+        wb_log(WB_LOG_RUN,
+               "NOTE: ranks have unlike processors, which may make unlike bits: no steps "
+               "are audited (run.audit_every)");
     }
 done:
     return status;

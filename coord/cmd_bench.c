@@ -13,6 +13,7 @@
 #include "product.h"
 #include "roofline.h"
 #include "step.h"
+#include "threads.h"
 #include "units.h"
 
 #include <stdlib.h>

@@ -10,11 +10,11 @@
 #include "config_file.h"
 #include "exchange.h"
 #include "files.h"
-#include "gemm.h"
 #include "log.h"
 #include "reference64.h"
 #include "rng.h"
 #include "step.h"
+#include "threads.h"
 #include "units.h"
 
 #include <math.h>

@@ -8,6 +8,7 @@
 #include "io_library.h"
 #include "memory.h"
 #include "product.h"
+#include "threads.h"
 #include "units.h"
 
 #include <fcntl.h>
@@ -167,8 +168,7 @@ uint64_t wb_machine_kind(void) {
     FILE *const out = open_memstream(&text, &bytes);
     if (out) {
         print_line(out, "processor", "/proc/cpuinfo", "model name");
-        (void)fprintf(out, BUILT_FOR " %s %s %d", wb_gemm_kernels(), wb_product_library(WB_FP32),
-                      wb_threads());
+        (void)fprintf(out, BUILT_FOR " %s", wb_product_library(WB_BF16));
         (void)fclose(out);
     }
     const uint64_t kind = wb_hash(text ? text : "", text ? bytes : 0);

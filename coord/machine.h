@@ -24,7 +24,8 @@ char **wb_machine_first_environment(void);
 /* Local. Version, build and libraries, a line each. */
 void wb_machine_print_version(FILE *out);
 
-/* Local. A sum of what the bits of a product may depend on: processor, kernels, threads. */
+/* Local. A sum of what the bits of a step may depend on: the processor, what the program was
+ * compiled for, oneDNN. */
 uint64_t wb_machine_kind(void);
 
 /* Local. Processor, memory and limits, a line each. */

@@ -5,12 +5,12 @@
 #include "chunk_plan.h"
 #include "contrast.h"
 #include "exchange.h"
-#include "gemm.h"
 #include "guide.h"
 #include "hash.h"
 #include "log.h"
 #include "memory.h"
 #include "same_sum.h"
+#include "threads.h"
 #include "units.h"
 
 #include <math.h>

@@ -6,8 +6,8 @@
  * cache between products and softmax. Backward computes the scores again from query, key and the
  * kept log-sum-exp instead of keeping h * T * T probabilities.
  */
-#include "gemm.h"
 #include "ops.h"
+#include "threads.h"
 #include "tile_product.h"
 #include "vector_math.h"
 

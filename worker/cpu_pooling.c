@@ -1,6 +1,6 @@
 /* Embedding tables, pooling and normalisation on the CPU. */
-#include "gemm.h"
 #include "ops.h"
+#include "threads.h"
 
 #include <math.h>
 #include <string.h>

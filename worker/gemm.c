@@ -6,9 +6,6 @@
 #include <cblas.h>
 #include <stdio.h>
 #include <strings.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 void wb_gemm(float *c, int64_t ldc, const float *a, int64_t lda, wb_transpose a_form,
              const float *b, int64_t ldb, wb_transpose b_form, int64_t m, int64_t n, int64_t k,
@@ -55,20 +52,4 @@ const char *wb_gemm_better_kernels(const char *chosen, bool avx512, bool avx512_
         }
     }
     return !avx512 ? NULL : (avx512_bf16 ? "Cooperlake" : "SkylakeX");
-}
-
-int wb_threads(void) {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
-}
-
-int wb_thread(void) {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
 }

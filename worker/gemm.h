@@ -2,10 +2,10 @@
 #ifndef WB_GEMM_H
 #define WB_GEMM_H
 
+#include "numbers.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef enum wb_transpose { WB_PLAIN, WB_TRANSPOSED } wb_transpose;
 
 /* Local. c = alpha * op(a) op(b) + beta * c, op(a) [m, k], op(b) [k, n], c [m, n]; lda, ldb and ldc
  * are the row lengths of the arrays as stored. c is filled (added to where beta is 1). */
@@ -27,11 +27,5 @@ const char *wb_gemm_better_kernels(const char *chosen, bool avx512, bool avx512_
 
 /* Local. The kernels that OpenBLAS chose. */
 const char *wb_gemm_kernels(void);
-
-/* Local. Threads used by kernels of this rank; set by OMP_NUM_THREADS. */
-int wb_threads(void);
-
-/* Local. This thread's number inside a parallel loop, 0 outside. */
-int wb_thread(void);
 
 #endif

@@ -8,7 +8,7 @@
  */
 #include "infonce.h"
 
-#include "gemm.h"
+#include "threads.h"
 #include "tile_product.h"
 #include "units.h"
 #include "vector_math.h"

@@ -1,7 +1,8 @@
-/* oneDNN's matrix product behind one call. The library keeps the code it made for each shape (its
- * primitive cache); making it takes less than a millisecond, running it many. */
+/* oneDNN's matrix product behind one call, for bf16. The library keeps the code it made for each
+ * shape (its primitive cache); making it takes less than a millisecond, running it many. */
 #include "product.h"
 
+#include "panel_product.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -17,10 +18,6 @@ static void must(dnnl_status_t got, const char *what) {
         (void)fprintf(stderr, "widebatch: oneDNN: %s failed with status %d\n", what, (int)got);
         abort();
     }
-}
-
-static bool suits_fp32(void) {
-    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
 }
 
 bool wb_product_has_bf16(void) {
@@ -126,10 +123,6 @@ static void run(wb_numbers c, bool add, wb_factor a, wb_factor b, const float *b
     must(dnnl_primitive_destroy(product), "a kernel");
 }
 #else
-static bool suits_fp32(void) {
-    return false;
-}
-
 bool wb_product_has_bf16(void) {
     return false;
 }
@@ -141,27 +134,16 @@ static void run(wb_numbers c, bool add, wb_factor a, wb_factor b, const float *b
 }
 #endif
 
-static void run_blas(float *c, bool add, wb_factor a, wb_factor b, const float *bias, int64_t m,
-                     int64_t n, int64_t k) {
-    if (bias) { /* it goes in first: the product is then added, with no pass of its own */
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < m; row++) {
-            memcpy(c + row * n, bias, wb_float_bytes(n));
-        }
-    }
-    wb_gemm(c, n, a.numbers.fp32, a.form == WB_PLAIN ? k : m, a.form, b.numbers.fp32,
-            b.form == WB_PLAIN ? n : k, b.form, m, n, k, 1.0f, add || bias ? 1.0f : 0.0f);
-}
-
 void wb_product(wb_numbers c, bool add, wb_factor a, wb_factor b, const float *bias, int64_t m,
                 int64_t n, int64_t k) {
     if (m == 0 || n == 0 || (k == 0 && add)) {
         return;
     }
-    if (a.numbers.bf16 || suits_fp32()) {
+    if (a.numbers.bf16) {
         run(c, add, a, b, bias, m, n, k);
     } else {
-        run_blas(c.fp32, add, a, b, bias, m, n, k);
+        wb_panel_product(c.fp32, add, a.numbers.fp32, a.form, b.numbers.fp32, b.form, bias, m, n,
+                         k);
     }
 }
 
@@ -189,18 +171,19 @@ double wb_product_rate(wb_precision precision, int64_t m, int64_t n, int64_t k, 
 }
 
 const char *wb_product_library(wb_precision precision) {
+    if (precision == WB_FP32) {
+        return wb_panel_product_kernel();
+    }
 #ifdef WB_ONEDNN
-    static char texts[2][64]; /* one may be asked for while the other is printed */
-    const bool is_wide = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) ==
-                         dnnl_cpu_isa_avx512_core_amx;
-    if (precision == WB_BF16 ? wb_product_has_bf16() : suits_fp32()) {
+    static char text[64];
+    if (wb_product_has_bf16()) {
         const dnnl_version_t *const version = dnnl_version();
-        char *const text = texts[precision == WB_BF16];
-        (void)snprintf(text, sizeof(texts[0]), "oneDNN %d.%d.%d, %s", version->major,
-                       version->minor, version->patch,
-                       precision == WB_FP32 ? "AVX-512" : (is_wide ? "AMX" : "AVX-512 BF16"));
+        const bool has_tiles = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_amx) ==
+                               dnnl_cpu_isa_avx512_core_amx;
+        (void)snprintf(text, sizeof(text), "oneDNN %d.%d.%d, %s", version->major, version->minor,
+                       version->patch, has_tiles ? "AMX" : "AVX-512 BF16");
         return text;
     }
 #endif
-    return precision == WB_BF16 ? "none, in this build or on this processor" : "BLAS";
+    return "none, in this build or on this processor";
 }

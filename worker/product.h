@@ -1,9 +1,8 @@
-/* The products of linear layers, in fp32 or bf16: through oneDNN where the build has it and the
- * processor suits it, else (fp32 only) through OpenBLAS. */
+/* The products of linear layers: our own in fp32, and in bf16 through oneDNN, where the build has
+ * it and the processor suits it. */
 #ifndef WB_PRODUCT_H
 #define WB_PRODUCT_H
 
-#include "gemm.h"
 #include "numbers.h"
 
 /* A matrix as stored, row after row, and whether it enters the product transposed. */
@@ -13,8 +12,9 @@ typedef struct wb_factor {
 } wb_factor;
 
 /* Local. c [m, n] = op(a) [m, k] op(b) [k, n], plus bias [n] in every row where it is not NULL,
- * plus c where `add`; c is fp32 then. Both factors have one precision; sums are fp32. The bits are
- * the same for any number of threads. Not to be called from a parallel loop. */
+ * or plus c where `add`; c is fp32 then. Both factors have one precision; sums are fp32. The bits
+ * are the same for any number of threads and, in fp32, a row's for any number of rows. Not to be
+ * called from a parallel loop. */
 void wb_product(wb_numbers c, bool add, wb_factor a, wb_factor b, const float *bias, int64_t m,
                 int64_t n, int64_t k);
 
@@ -26,7 +26,7 @@ bool wb_product_has_bf16(void);
 double wb_product_rate(wb_precision precision, int64_t m, int64_t n, int64_t k, double seconds,
                        float *scratch);
 
-/* Local. What products run on, by precision: "oneDNN 2.6.3, avx512_core_bf16", or BLAS. */
+/* Local. What products run on, by precision: "own tiles, AVX-512"; "oneDNN 2.6.3, AMX". */
 const char *wb_product_library(wb_precision precision);
 
 #endif

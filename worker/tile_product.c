@@ -105,13 +105,23 @@ static inline __attribute__((always_inline)) void rows_of_tiles(const product *p
     }
 }
 
-/* Tall tiles, which fill the registers, come first, as long as what they leave is whole tiles. */
+/* Rows for tall tiles, which fill the registers: as many as leave whole tiles, if any do. */
+static int64_t tall_rows(int64_t m) {
+    enum { TRIES = WB_TILE_ROWS / 2 }; /* then remainders come again */
+    for (int64_t tall = m / TALL_ROWS; tall >= 0 && tall > m / TALL_ROWS - TRIES; tall--) {
+        if ((m - tall * TALL_ROWS) % WB_TILE_ROWS == 0) {
+            return tall * TALL_ROWS;
+        }
+    }
+    return m / TALL_ROWS * TALL_ROWS;
+}
+
 void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *a, int64_t row,
                      int64_t column, const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
-    enum { GROUP = TALL_ROWS * WB_TILE_ROWS / 2 };
     const product p = {c, ldc, add, alpha, a, row, column, b, ldb, k};
+    const int64_t tall = tall_rows(m);
     int64_t i = 0;
-    for (; i < m / GROUP * GROUP; i += TALL_ROWS) {
+    for (; i < tall; i += TALL_ROWS) {
         rows_of_tiles(&p, i, n, TALL_ROWS);
     }
     for (; i + WB_TILE_ROWS <= m; i += WB_TILE_ROWS) {

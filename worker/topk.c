@@ -2,6 +2,7 @@
 #include "topk.h"
 
 #include "gemm.h"
+#include "threads.h"
 #include "units.h"
 
 #include <stdlib.h>

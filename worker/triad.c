@@ -1,7 +1,7 @@
 /* STREAM's triad. */
 #include "triad.h"
 
-#include "gemm.h"
+#include "threads.h"
 #include "units.h"
 
 #include <unistd.h>

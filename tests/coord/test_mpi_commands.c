@@ -467,7 +467,7 @@ static void check_encoding(wb_comm *first, const char *input, int64_t rows, char
         assert_string_equal(wb_embeddings_id(&ids, i), wanted);
         assert_string_equal(wb_embeddings_id(&alone_ids, i), wanted);
     }
-    expect_close(values, alone_values, rows * width, 1e-6, input); /* other chunks, other sums */
+    assert_memory_equal(values, alone_values, (size_t)(rows * width) * sizeof(*values));
     wb_embeddings_ids_clear(&ids);
     wb_embeddings_ids_clear(&alone_ids);
     free(values);

@@ -9,6 +9,11 @@
 #include "plain_loss.h"
 #include "step.h"
 #include "tiny_run.h"
+#include "units.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 static wb_comm *comm;
 
@@ -416,6 +421,49 @@ static void rows_without_negatives_change_nothing_and_are_counted(void **state) 
     wb_trainer_close(&t);
 }
 
+#ifdef _OPENMP
+/* parameters after three steps, owned by the caller */
+static float *parameters_after(const tiny_run *run, const char *const *assignments, int count,
+                               int threads, int64_t *total) {
+    const wb_config config = tiny_config(run, assignments, count);
+    wb_trainer t;
+    wb_step_report report;
+    omp_set_num_threads(threads);
+    expect_ok(wb_trainer_open(&t, &config, comm));
+    for (int i = 0; i < 3; i++) {
+        expect_ok(wb_step_run(&t, &report));
+    }
+    *total = t.model.table.total;
+    float *const copy = malloc(wb_float_bytes(*total));
+    memcpy(copy, t.model.params, wb_float_bytes(*total));
+    wb_trainer_close(&t);
+    return copy;
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state) {
+    (void)state;
+    const tiny_run run = tiny_make(comm, "threads");
+    const int before = omp_get_max_threads();
+    char vocabulary[700];
+    (void)snprintf(vocabulary, sizeof(vocabulary), "model.path=%s/vocab.txt", run.model);
+    const char *const runs[][5] = {
+        {"batch.size=13", "batch.steps=3", "memory.chunk_tokens=70", "reduce.mode=ordered",
+         "loss.symmetric=true"},
+        {"batch.size=13", "batch.steps=3", vocabulary, "model.encoder=static", "model.width=24"}};
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        int64_t total;
+        float *const one = parameters_after(&run, runs[i], 5, 1, &total);
+        for (int threads = 2; threads <= 4; threads++) {
+            float *const several = parameters_after(&run, runs[i], 5, threads, &total);
+            assert_memory_equal(several, one, wb_float_bytes(total));
+            free(several);
+        }
+        free(one);
+    }
+    omp_set_num_threads(before);
+}
+#endif
+
 static void a_rank_without_rows_takes_part(void **state) {
     (void)state;
     check_steps((const char *[]){"batch.size=2"}, 1, "two rows");
@@ -470,6 +518,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(representations_that_pass_by_in_windows_give_the_same_loss),
         cmocka_unit_test(random_layouts_equal_one_big_batch),
         cmocka_unit_test(rows_without_negatives_change_nothing_and_are_counted),
+#ifdef _OPENMP
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+#endif
         cmocka_unit_test(a_rank_without_rows_takes_part),
         cmocka_unit_test(a_budget_below_one_chunk_is_refused_on_all_ranks),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_all_ranks_with_parameters_unchanged),

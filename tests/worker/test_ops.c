@@ -3,6 +3,7 @@
 #include "gemm.h"
 #include "ops.h"
 #include "testing.h"
+#include "threads.h"
 #include "vector_math.h"
 
 static const char fixture[] = "worker/ops.txt";

@@ -2,6 +2,7 @@
 #include "product.h"
 #include "rng.h"
 #include "testing.h"
+#include "units.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -93,6 +94,35 @@ static void check(const matrices *x, const product_case *p, double rounding) {
     }
 }
 
+/* x [count] owned by the caller */
+static float *drawn(int64_t count, uint32_t stream) {
+    float *const x = malloc(wb_float_bytes(count));
+    const wb_rng_key key = {
+        .seed = test_seed(), .site = wb_rng_site(WB_RNG_TEST, 11), .example = stream};
+    for (int64_t i = 0; i < count; i++) {
+        x[i] = wb_rng_normal(key, (uint32_t)i);
+    }
+    return x;
+}
+
+/* Every seventh element; `plus` is a row or, where the product adds, a matrix. */
+static void check_some(const float *c, const product_case *p, const float *a, const float *b,
+                       const float *plus) {
+    for (int64_t i = 0; i < p->m * p->n; i += 7) {
+        double sum = plus ? (double)plus[p->add ? i : i % p->n] : 0.0, size = fabs(sum);
+        for (int64_t l = 0; l < p->k; l++) {
+            const double term = (double)at(a, p->a, i / p->n, l, p->m, p->k) *
+                                (double)at(b, p->b, l, i % p->n, p->k, p->n);
+            sum += term;
+            size += fabs(term);
+        }
+        if (!(fabs((double)c[i] - sum) <= 0x1p-20 * size)) {
+            fail_msg("%lld x %lld x %lld, element %lld: got %.9g, wanted %.9g", (long long)p->m,
+                     (long long)p->n, (long long)p->k, (long long)i, (double)c[i], sum);
+        }
+    }
+}
+
 static void products_equal_sums_in_double(void **state) {
     (void)state;
     matrices *x = draw();
@@ -123,9 +153,7 @@ static void bf16_products_are_rounded_once(void **state) {
 
 static void any_number_of_threads_gives_the_same_bits(void **state) {
     (void)state;
-#ifdef WB_MEMCHECK
-    skip(); /* valgrind shows a processor with AVX2, and OpenBLAS's kernels for it do not */
-#elif defined(_OPENMP)
+#ifdef _OPENMP
     matrices *x = draw();
     float *one = malloc(sizeof(x->c));
     const int before = omp_get_max_threads();
@@ -146,6 +174,40 @@ static void any_number_of_threads_gives_the_same_bits(void **state) {
     free(one);
     free(x);
 #endif
+}
+
+/* Shapes that cut blocks, panels, parts and tiles in every way; and rows whose bits do not depend
+ * on which rows stand beside them. */
+static void large_products_do_not_depend_on_how_rows_are_cut(void **state) {
+    (void)state;
+    static const product_case large[] = {
+        {131, 1601, 400, WB_PLAIN, WB_TRANSPOSED, false, true}, /* more than a block of columns */
+        {131, 70, 1700, WB_PLAIN, WB_PLAIN, true, false},       /* more than a block of terms */
+        {65, 70, 1024, WB_PLAIN, WB_TRANSPOSED, false, true},   /* rows a page apart */
+        {131, 1601, 500, WB_TRANSPOSED, WB_PLAIN, true, false},
+        {131, 33, 1700, WB_TRANSPOSED, WB_TRANSPOSED, false, false},
+    };
+    for (size_t i = 0; i < sizeof(large) / sizeof(large[0]); i++) {
+        const product_case *const p = &large[i];
+        const bool plain = p->a == WB_PLAIN;
+        float *const a = drawn(p->m * p->k, 1), *const b = drawn(p->k * p->n, 2);
+        float *const bias = drawn(p->n, 3), *const before = drawn(p->m * p->n, 4);
+        float *const whole = drawn(p->m * p->n, 4), *const cut = drawn(p->m * p->n, 4);
+        const wb_factor right = {wb_fp32(b), p->b};
+        const float *const first = p->biased ? bias : NULL;
+        wb_product(wb_fp32(whole), p->add, (wb_factor){wb_fp32(a), p->a}, right, first, p->m, p->n,
+                   p->k);
+        check_some(whole, p, a, b, p->biased ? bias : (p->add ? before : NULL));
+        for (int64_t row = 0, rows; plain && row < p->m; row += rows) {
+            rows = 1 + row / 3 < p->m - row ? 1 + row / 3 : p->m - row;
+            wb_product(wb_fp32(cut + row * p->n), p->add,
+                       (wb_factor){wb_fp32(a + row * p->k), p->a}, right, first, rows, p->n, p->k);
+        }
+        if (plain) {
+            assert_memory_equal(cut, whole, wb_float_bytes(p->m * p->n));
+        }
+        free(a), free(b), free(bias), free(before), free(whole), free(cut);
+    }
 }
 
 static void nothing_times_nothing_is_nothing(void **state) {
@@ -173,6 +235,7 @@ int main(void) {
         cmocka_unit_test(products_equal_sums_in_double),
         cmocka_unit_test(bf16_products_are_rounded_once),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(large_products_do_not_depend_on_how_rows_are_cut),
         cmocka_unit_test(nothing_times_nothing_is_nothing),
         cmocka_unit_test(products_report_their_rate),
     };
