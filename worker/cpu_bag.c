@@ -1,9 +1,9 @@
 /* Bags of table rows on the CPU: both ways a sum of rows that a list names, which stays in
  * registers while they pass by. On the way back the lists are turned first: from the rows that a
  * sequence names to the sequences that name a row, in the order of the batch. */
-#include "gemm.h"
 #include "lanes.h"
 #include "ops.h"
+#include "threads.h"
 
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* Embedding tables, pooling and normalisation on the CPU. */
 #include "ops.h"
-#include "threads.h"
 
 #include <math.h>
 #include <string.h>
