@@ -39,7 +39,7 @@ done:
     return status;
 }
 
-bool wb_audit_is_due(const wb_trainer *t) {
+static bool is_due(const wb_trainer *t) {
     return t->audits && (t->done + 1) % t->config->run_audit_every == 0;
 }
 
@@ -65,7 +65,7 @@ static int64_t with_rows(const bool *has_rows, int64_t first, int64_t n) {
 void wb_audit_draw(wb_audit *a, const wb_trainer *t, const bool *has_rows) {
     const int world = wb_comm_world(t->comm);
     int64_t count = 0;
-    *a = (wb_audit){.due = wb_audit_is_due(t), .number = -1};
+    *a = (wb_audit){.due = is_due(t), .number = -1};
     if (!a->due) {
         return;
     }
@@ -101,6 +101,65 @@ void wb_audit_note_grads(wb_audit *a, const wb_slot *slot, const float *grads, i
     }
 }
 
+/* ---- The slot's twin in the loss
+ * -------------------------------------------------------------------- */
+
+static int64_t guide_width(const wb_trainer *t) {
+    return wb_loss_of(t).guide_width;
+}
+
+size_t wb_audit_twin_bytes(const wb_trainer *t) {
+    const int64_t n = t->config->batch_size / t->slot_total + 1,
+                  sequences = n * (1 + t->shape.group);
+    const size_t slack = 4096; /* rounding */
+    return wb_float_bytes(sequences * (2 * t->model.folder.spec.hidden + guide_width(t))) +
+           sizeof(wb_slot) + slack;
+}
+
+static wb_status take_twin(wb_audit *a, const wb_trainer *t, int64_t B) {
+    wb_status status = WB_OK;
+    const int64_t first = wb_slot_row(B, t->slot_total, a->number);
+    const int64_t n = wb_slot_row(B, t->slot_total, a->number + 1) - first;
+    const int64_t sequences = n * (1 + t->shape.group), d = t->model.folder.spec.hidden;
+    void *taken = NULL;
+    WB_TRY(wb_arena_take(t->step_arena, sizeof(wb_slot), &taken));
+    wb_slot *twin = taken;
+    *twin = (wb_slot){
+        .number = a->number,
+        .batch = {.first = first, .n = n, .group = t->shape.group, .packed = {.n = sequences}}};
+    WB_TRY(wb_arena_floats(t->step_arena, sequences * d, &twin->reps));
+    WB_TRY(wb_arena_floats(t->step_arena, sequences * d, &twin->dreps));
+    if (guide_width(t) > 0) {
+        WB_TRY(wb_arena_floats(t->step_arena, sequences * guide_width(t), &twin->guide_reps));
+    }
+    a->twin = twin;
+done:
+    return status;
+}
+
+wb_status wb_audit_make_twin(wb_audit *a, const wb_trainer *t, const wb_slot *slots, int64_t count,
+                             int64_t B) {
+    wb_status status = WB_OK;
+    const bool computes = a->due && wb_comm_rank(t->comm) == a->again;
+    wb_slot none = {0};
+    const wb_slot *from = &none;
+    if (!a->due) {
+        return WB_OK;
+    }
+    WB_TRY_ALL(t->comm, computes ? take_twin(a, t, B) : WB_OK);
+    for (int64_t i = 0; i < count; i++) {
+        from = slots[i].number == a->number ? &slots[i] : from;
+    }
+    from = computes ? a->twin : from;
+    WB_TRY(wb_hand_over(t->comm, a->owner, a->again, from->reps, (int64_t)bytes_of_reps(from, t)));
+    if (guide_width(t) > 0) {
+        WB_TRY(wb_hand_over(t->comm, a->owner, a->again, from->guide_reps,
+                            (int64_t)wb_float_bytes(from->batch.packed.n * guide_width(t))));
+    }
+done:
+    return status;
+}
+
 /* ---- Once more
  * --------------------------------------------------------------------------------------- */
 
@@ -127,7 +186,7 @@ done:
     return status;
 }
 
-static wb_status disagree(const wb_audit *a, const wb_trainer *t, const char *what) {
+wb_status wb_audit_disagree(const wb_audit *a, const wb_trainer *t, const char *what) {
     return WB_ERROR(WB_ERR_DIVERGED,
                     "step %lld: rank %d has other %s of slot %lld of the batch than rank %d, which "
                     "computed them again on host %s; a processor or memory of one of the two is to "
@@ -146,14 +205,19 @@ static wb_status compute_again(const wb_audit *a, wb_slot *slot, const wb_chunk_
     if (!t->ordered) {
         WB_TRY(wb_arena_floats(t->step_arena, total, &grads));
     }
+    if (memcmp(a->twin->dreps, slot->dreps, bytes_of_reps(slot, t)) != 0 ||
+        a->twin->dlog_scale != theirs->dlog_scale) {
+        status = wb_audit_disagree(a, t, "gradients of representations");
+        goto done;
+    }
     memset(grads, 0, wb_float_bytes(total));
     slot->dlog_scale = theirs->dlog_scale;
     WB_TRY(wb_slot_backward(slot, chunks, grads, t, NULL));
     wb_timetable_enter(&t->time, WB_PHASE_COMPARE);
     if (wb_hash(slot->reps, bytes_of_reps(slot, t)) != theirs->reps) {
-        status = disagree(a, t, "representations");
+        status = wb_audit_disagree(a, t, "representations");
     } else if (wb_hash(grads, wb_float_bytes(total)) != theirs->grads) {
-        status = disagree(a, t, "gradients");
+        status = wb_audit_disagree(a, t, "gradients");
     }
 done:
     return status;

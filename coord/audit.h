@@ -5,12 +5,14 @@
  *
  *   - all ranks compare sums of the representations that passed by each of them, whole or in
  *     windows, and of the rows' losses: contrast.c;
- *   - the rank after its owner reads one slot of the batch from the data and computes it again:
- *     its representations, and from the owner's gradients of these the gradients of parameters.
+ *   - the rank after its owner computes one slot of the batch again: from its representations its
+ *     rows' losses and the gradients of its representations, in the walks that its own slots make
+ *     (contrast.c); from the data, which it reads, the representations, and from these with their
+ *     gradients those of parameters.
  *
  * Like processors make the same bits; where the ranks' are not alike no step is audited. In ordered
  * mode any slot may be drawn, in fast mode the first of a rank, since later ones are added to it.
- * The loss's own arithmetic and the reduction are not computed again.
+ * The reduction is not computed again.
  */
 #ifndef WB_AUDIT_H
 #define WB_AUDIT_H
@@ -24,16 +26,23 @@ typedef struct wb_audit {
     int owner, again;     /* ranks: who it belongs to, and who computes it again */
     const wb_slot *own;   /* on its owner, once it has been computed */
     uint64_t reps, grads; /* likewise: sums of what it has made */
+    wb_slot *twin;        /* on who computes it again: the slot in the loss; elsewhere NULL */
 } wb_audit;
 
 /* Collective. Decides whether steps are audited at all: trainer->audits. Error: WB_ERR_MPI. */
 wb_status wb_audit_open(wb_trainer *trainer);
 
-/* Local. Whether step trainer->done + 1 is audited: the same on all ranks. */
-bool wb_audit_is_due(const wb_trainer *trainer);
-
-/* Local. Draws the slot by seed and step. has_rows [slots of the batch]. */
+/* Local. Whether step trainer->done + 1 is audited, the same on all ranks; draws the slot by seed
+ * and step. has_rows [slots of the batch]. */
 void wb_audit_draw(wb_audit *audit, const wb_trainer *trainer, const bool *has_rows);
+
+/* Collective. Where it is due: makes the twin, which has the owner's representations, of one of
+ * `slots` [count], this rank's; in the step arena. Errors: WB_ERR_MPI, WB_ERR_MEMORY. */
+wb_status wb_audit_make_twin(wb_audit *audit, const wb_trainer *trainer, const wb_slot *slots,
+                             int64_t count, int64_t B);
+
+/* Local. What to say where the two ranks have found different things. Returns WB_ERR_DIVERGED. */
+wb_status wb_audit_disagree(const wb_audit *audit, const wb_trainer *trainer, const char *what);
 
 /* Local. Around the backward pass of a slot of this rank: before it, which may encode the slot
  * again, and when grads [count] hold its gradients. `slot` is borrowed until wb_audit_run. */
@@ -45,7 +54,8 @@ void wb_audit_note_grads(wb_audit *audit, const wb_slot *slot, const float *grad
  * do not agree; WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_audit_run(const wb_audit *audit, wb_trainer *trainer, const wb_batch_rows *batch);
 
-/* Local. Bytes of the step arena that it takes. */
+/* Local. Bytes of the step arena that the twin takes, and wb_audit_run beside it. */
+size_t wb_audit_twin_bytes(const wb_trainer *trainer);
 size_t wb_audit_bytes(const wb_trainer *trainer, bool ordered);
 
 #endif

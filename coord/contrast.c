@@ -1,7 +1,6 @@
 /* Exchange and loss of a step. */
 #include "contrast.h"
 
-#include "audit.h"
 #include "exchange.h"
 #include "hash.h"
 #include "infonce.h"
@@ -24,8 +23,8 @@ typedef struct part {
 
 typedef struct contrast {
     wb_trainer *t;
-    part *parts; /* [count], this rank's */
-    int64_t count, B, group, d;
+    part *parts; /* [walks], this rank's, then the twin that it audits */
+    int64_t count, walks, B, group, d;
     int64_t *firsts; /* [K + 1], first query of each rank */
     wb_infonce loss;
     wb_infonce_batch batch;
@@ -35,8 +34,10 @@ typedef struct contrast {
     float *q, *p;                        /* [window, d], [window group, d] */
     float *guide_q, *guide_p;            /* likewise of the guide's width */
     wb_infonce_block block;              /* what passes by now: these, or NULL if not fetched */
-    bool audited;
-    uint64_t seen; /* where audited: the sum of all that has passed by */
+    const wb_audit *audit;
+    wb_infonce_batch again; /* as the twin sees it, which keeps no scores, with rows of its own */
+    wb_infonce_row *found;  /* [B]: these */
+    uint64_t seen;          /* where audited: the sum of all that has passed by */
 } contrast;
 
 static int64_t guide_width(const wb_trainer *t) {
@@ -71,6 +72,11 @@ static int64_t window_of(const wb_trainer *t, int64_t B) {
     return window < B ? window : B;
 }
 
+static size_t narrow_bytes(const wb_trainer *t, int64_t n) {
+    const int64_t sequences = n * (1 + t->shape.group), d = t->model.folder.spec.hidden;
+    return t->widths.count > 0 ? 2 * wb_float_bytes(sequences * (d + 1)) : 0;
+}
+
 size_t wb_contrast_bytes(const wb_trainer *t, int64_t n, int64_t slots) {
     const int64_t B = t->config->batch_size, group = t->shape.group;
     const int64_t d = t->model.folder.spec.hidden, window = window_of(t, B);
@@ -79,12 +85,15 @@ size_t wb_contrast_bytes(const wb_trainer *t, int64_t n, int64_t slots) {
     const size_t numbers =
         (size_t)B * sizeof(wb_infonce_row) + (size_t)(B * (1 + group)) * sizeof(uint64_t) +
         (t->shape.positives > 0 ? wb_known_passages_bytes(B, n, group, t->shape.positives) : 0);
-    const size_t narrow = t->widths.count > 0 ? 2 * wb_float_bytes(n * (1 + group) * (d + 1)) : 0;
     const size_t walks =
         wb_infonce_part_bytes(&loss, n, n * t->shape.positives) + wb_infonce_scratch_bytes(&loss);
     const size_t kept = keeps_scores(t) ? wb_infonce_kept_bytes(&loss, n) : 0;
+    const int64_t one = B / t->slot_total + 1;
+    const size_t twin = t->audits ? wb_infonce_part_bytes(&loss, one, one * t->shape.positives) +
+                                        narrow_bytes(t, one) + (size_t)B * sizeof(wb_infonce_row)
+                                  : 0;
     const size_t slack = ((size_t)1 << 20) + (size_t)slots * 4096; /* tables, rounding */
-    return passing + numbers + narrow + walks + kept + slack;
+    return passing + numbers + narrow_bytes(t, n) + walks + kept + twin + slack;
 }
 
 static wb_status take_window(contrast *c) {
@@ -106,18 +115,19 @@ static wb_status take_parts(contrast *c, wb_slot *slots) {
     wb_status status = WB_OK;
     wb_arena *arena = c->t->step_arena;
     void *taken = NULL;
-    WB_TRY(wb_arena_take(arena, (size_t)c->count * sizeof(part), &taken));
+    WB_TRY(wb_arena_take(arena, (size_t)c->walks * sizeof(part), &taken));
     c->parts = taken;
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         part *own = &c->parts[i];
-        const int64_t rows = slots[i].batch.packed.n;
-        *own = (part){.slot = &slots[i]};
-        slots[i].dlog_scale = 0.0;
+        wb_slot *slot = i < c->count ? &slots[i] : c->audit->twin;
+        const int64_t rows = slot->batch.packed.n;
+        *own = (part){.slot = slot};
+        slot->dlog_scale = 0.0;
         if (c->t->widths.count > 0) {
             WB_TRY(wb_arena_floats(arena, rows * c->d, &own->narrow));
             WB_TRY(wb_arena_floats(arena, rows * c->d, &own->dnarrow));
             WB_TRY(wb_arena_floats(arena, rows, &own->norms));
-            memset(slots[i].dreps, 0, wb_float_bytes(rows * c->d));
+            memset(slot->dreps, 0, wb_float_bytes(rows * c->d));
         }
     }
 done:
@@ -140,6 +150,10 @@ static wb_status take(contrast *c, wb_slot *slots) {
     c->query_keys = taken;
     WB_TRY(wb_arena_take(arena, (size_t)(c->B * c->group) * sizeof(uint64_t), &taken));
     c->passage_keys = taken;
+    if (c->walks > c->count) {
+        WB_TRY(wb_arena_take(arena, (size_t)c->B * sizeof(*c->found), &taken));
+        c->found = taken;
+    }
     WB_TRY(take_parts(c, slots));
     WB_TRY(take_window(c));
 done:
@@ -275,7 +289,10 @@ static wb_status begin(contrast *c) {
         WB_TRY(wb_infonce_keep(&c->kept, &c->loss, first, rows, c->t->step_arena));
         c->batch.kept = &c->kept;
     }
-    for (int64_t i = 0; i < c->count; i++) {
+    c->again = c->batch;
+    c->again.kept = NULL;
+    c->again.rows = c->found;
+    for (int64_t i = 0; i < c->walks; i++) {
         part *own = &c->parts[i];
         const wb_slot *slot = own->slot;
         const int64_t n = slot->batch.n;
@@ -285,7 +302,8 @@ static wb_status begin(contrast *c) {
                                         .p = own->reps + n * d,
                                         .guide_q = slot->guide_reps,
                                         .guide_p = guide > 0 ? slot->guide_reps + n * guide : NULL};
-        WB_TRY(wb_infonce_begin(&own->walk, &c->loss, &c->batch, &block, c->t->step_arena));
+        WB_TRY(wb_infonce_begin(&own->walk, &c->loss, i < c->count ? &c->batch : &c->again, &block,
+                                c->t->step_arena));
     }
 done:
     return status;
@@ -294,7 +312,7 @@ done:
 /* Over a very wide batch a slot takes minutes: the watchdog sees each of them begin. */
 static wb_status meet(contrast *c) {
     wb_status status = WB_OK;
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         wb_timetable_enter(&c->t->time, WB_PHASE_LOSS);
         WB_TRY(wb_infonce_meet(c->parts[i].walk, &c->block, c->t->step_arena));
     }
@@ -304,7 +322,7 @@ done:
 
 static wb_status settle(contrast *c) {
     wb_status status = WB_OK;
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         const part *own = &c->parts[i];
         WB_TRY(wb_infonce_settle(own->walk, dq_of(own), dp_of(own, c->loss.width)));
     }
@@ -314,7 +332,7 @@ done:
 
 static wb_status answer(contrast *c) {
     wb_status status = WB_OK;
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         wb_timetable_enter(&c->t->time, WB_PHASE_LOSS);
         const part *own = &c->parts[i];
         WB_TRY(wb_infonce_answer(own->walk, dq_of(own), dp_of(own, c->loss.width), &c->block,
@@ -355,15 +373,26 @@ static wb_status walk(contrast *c, wb_infonce_sides sides, wb_status (*pass)(con
     for (int64_t at = 0; at < c->B; at += c->window) {
         WB_TRY(fetch(c, at, c->B - at < c->window ? c->B - at : c->window, sides));
         WB_TRY_ALL(c->t->comm, pass(c));
-        if (c->audited) {
+        if (c->audit->due) {
             see_block(c);
         }
     }
-    if (c->audited) {
+    if (c->audit->due) {
         WB_TRY(compare_seen(c));
     }
 done:
     return status;
+}
+
+/* The owner's rows of the twin are those found here, which from now on are everybody's. */
+static wb_status compare_rows(contrast *c) {
+    const wb_slot *twin = c->audit->twin;
+    c->again.rows = c->batch.rows;
+    if (twin && memcmp(c->found + twin->batch.first, c->batch.rows + twin->batch.first,
+                       (size_t)twin->batch.n * sizeof(*c->found)) != 0) {
+        return wb_audit_disagree(c->audit, c->t, "losses");
+    }
+    return WB_OK;
 }
 
 /* Both walks at one width; the loss is added up in the order of the batch. */
@@ -376,14 +405,15 @@ static wb_status contrast_once(contrast *c, double weight, double *total) {
     WB_TRY(walk(c, wb_infonce_first_walk(&c->loss), meet));
     WB_TRY_ALL(t->comm, settle(c));
     WB_TRY(wb_gather_rows(t->comm, c->batch.rows, NULL, c->firsts, sizeof(*c->batch.rows)));
-    if (c->audited) {
+    if (c->audit->due) {
         see(c, c->batch.rows, (size_t)c->B * sizeof(*c->batch.rows));
+        WB_TRY_ALL(t->comm, compare_rows(c));
     }
     WB_TRY(walk(c, wb_infonce_second_walk(&c->loss), answer));
     for (int64_t row = 0; row < c->B; row++) {
         *total += share * (double)c->batch.rows[row].loss;
     }
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         wb_slot *slot = c->parts[i].slot;
         for (int64_t row = 0; row < slot->batch.n; row++) {
             slot->dlog_scale += share * c->batch.rows[slot->batch.first + row].slope;
@@ -400,7 +430,7 @@ static wb_status contrast_width(contrast *c, int64_t width, double weight, doubl
     const bool unit = c->t->model.folder.spec.normalize;
     c->loss.width = width;
     c->block.q = c->block.p = NULL; /* of another width */
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         part *own = &c->parts[i];
         wb_matryoshka_forward(own->narrow, unit ? own->norms : NULL, own->slot->reps,
                               own->slot->batch.packed.n, c->d, width);
@@ -408,7 +438,7 @@ static wb_status contrast_width(contrast *c, int64_t width, double weight, doubl
         own->dreps = own->dnarrow;
     }
     WB_TRY(contrast_once(c, weight, total));
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         const part *own = &c->parts[i];
         wb_matryoshka_backward(own->slot->dreps, own->dnarrow, own->narrow,
                                unit ? own->norms : NULL, own->slot->batch.packed.n, c->d, width,
@@ -419,7 +449,7 @@ done:
 }
 
 static wb_status contrast_whole(contrast *c, double *total) {
-    for (int64_t i = 0; i < c->count; i++) {
+    for (int64_t i = 0; i < c->walks; i++) {
         c->parts[i].reps = c->parts[i].slot->reps;
         c->parts[i].dreps = c->parts[i].slot->dreps;
     }
@@ -427,15 +457,16 @@ static wb_status contrast_whole(contrast *c, double *total) {
 }
 
 wb_status wb_contrast(wb_contrast_report *report, wb_trainer *t, wb_slot *slots, int64_t count,
-                      int64_t B) {
+                      int64_t B, const wb_audit *audit) {
     wb_status status = WB_OK;
     contrast c = {.t = t,
                   .count = count,
+                  .walks = count + (audit->twin ? 1 : 0),
                   .B = B,
                   .group = t->shape.group,
                   .d = t->model.folder.spec.hidden,
                   .loss = wb_loss_of(t),
-                  .audited = wb_audit_is_due(t)};
+                  .audit = audit};
     const size_t mark = wb_arena_mark(t->step_arena);
     *report = (wb_contrast_report){0};
     c.loss.batch = B;

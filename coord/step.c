@@ -346,7 +346,8 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     WB_TRY_ALL(t->comm, ask_guide(&s));
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);
     WB_TRY_ALL(t->comm, encode(&s));
-    WB_TRY(wb_contrast(&contrast, t, s.slots, s.slot_count, s.batch.B));
+    WB_TRY(wb_audit_make_twin(&s.audit, t, s.slots, s.slot_count, s.batch.B));
+    WB_TRY(wb_contrast(&contrast, t, s.slots, s.slot_count, s.batch.B, &s.audit));
     report->queries = s.batch.B;
     report->loss = contrast.loss;
     report->filtered_rows = contrast.filtered_rows;
