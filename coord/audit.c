@@ -8,13 +8,21 @@
 #include "rng.h"
 #include "units.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
+
+enum { SUM_BLOCK = 256 };
 
 /* What the owner has made of the slot. */
 typedef struct claim {
     uint64_t reps, grads; /* sums */
     double dlog_scale;
 } claim;
+
+static int64_t blocks_of(int64_t count) {
+    return (count + SUM_BLOCK - 1) / SUM_BLOCK;
+}
 
 /* ---- Which steps, which slot
  * ------------------------------------------------------------------------- */
@@ -101,19 +109,19 @@ void wb_audit_note_grads(wb_audit *a, const wb_slot *slot, const float *grads, i
     }
 }
 
-/* ---- The slot's twin in the loss
+/* ---- Before the loss: the slot's twin, room for sums
  * -------------------------------------------------------------------- */
 
 static int64_t guide_width(const wb_trainer *t) {
     return wb_loss_of(t).guide_width;
 }
 
-size_t wb_audit_twin_bytes(const wb_trainer *t) {
+size_t wb_audit_prepared_bytes(const wb_trainer *t) {
     const int64_t n = t->config->batch_size / t->slot_total + 1,
                   sequences = n * (1 + t->shape.group);
     const size_t slack = 4096; /* rounding */
     return wb_float_bytes(sequences * (2 * t->model.folder.spec.hidden + guide_width(t))) +
-           sizeof(wb_slot) + slack;
+           2 * (size_t)blocks_of(t->model.table.total) * sizeof(double) + sizeof(wb_slot) + slack;
 }
 
 static wb_status take_twin(wb_audit *a, const wb_trainer *t, int64_t B) {
@@ -137,8 +145,19 @@ done:
     return status;
 }
 
-wb_status wb_audit_make_twin(wb_audit *a, const wb_trainer *t, const wb_slot *slots, int64_t count,
-                             int64_t B) {
+static wb_status take_sums(wb_audit *a, const wb_trainer *t, int64_t gradients) {
+    wb_status status = WB_OK;
+    const size_t bytes = 2 * (size_t)blocks_of(gradients) * sizeof(double);
+    void *taken = NULL;
+    WB_TRY(wb_arena_take(t->step_arena, bytes, &taken));
+    memset(taken, 0, bytes);
+    a->sums = taken;
+done:
+    return status;
+}
+
+wb_status wb_audit_prepare(wb_audit *a, const wb_trainer *t, const wb_slot *slots, int64_t count,
+                           int64_t B, int64_t gradients) {
     wb_status status = WB_OK;
     const bool computes = a->due && wb_comm_rank(t->comm) == a->again;
     wb_slot none = {0};
@@ -146,6 +165,7 @@ wb_status wb_audit_make_twin(wb_audit *a, const wb_trainer *t, const wb_slot *sl
     if (!a->due) {
         return WB_OK;
     }
+    WB_TRY_ALL(t->comm, take_sums(a, t, gradients));
     WB_TRY_ALL(t->comm, computes ? take_twin(a, t, B) : WB_OK);
     for (int64_t i = 0; i < count; i++) {
         from = slots[i].number == a->number ? &slots[i] : from;
@@ -244,5 +264,82 @@ wb_status wb_audit_run(const wb_audit *a, wb_trainer *t, const wb_batch_rows *ba
     WB_TRY_ALL(t->comm, computes ? compute_again(a, &slot, &chunks, &theirs, t) : WB_OK);
 done:
     wb_arena_release(t->step_arena, mark);
+    return status;
+}
+
+/* ---- The reduction
+ * ----------------------------------------------------------------------------------- */
+
+/* Of one block. */
+static void sum_block(double *sum, double *magnitude, const float *grads, int64_t block,
+                      int64_t count) {
+    const int64_t begin = block * SUM_BLOCK, left = count - begin;
+    const int64_t end = begin + (left < SUM_BLOCK ? left : SUM_BLOCK);
+    double values = 0.0, magnitudes = 0.0;
+#pragma omp simd reduction(+ : values, magnitudes)
+    for (int64_t i = begin; i < end; i++) {
+        values += (double)grads[i];
+        magnitudes += fabs((double)grads[i]);
+    }
+    *sum = values;
+    *magnitude = magnitudes;
+}
+
+void wb_audit_add_to_sums(wb_audit *a, const float *grads, int64_t count) {
+    const int64_t blocks = a->sums ? blocks_of(count) : 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < blocks; i++) {
+        double sum, magnitude;
+        sum_block(&sum, &magnitude, grads, i, count);
+        a->sums[i] += sum;
+        a->sums[blocks + i] += magnitude;
+    }
+}
+
+/* That a summand goes through. */
+static double most_additions(const wb_trainer *t) {
+    return t->ordered ? log2((double)t->slot_total) : (double)(wb_comm_world(t->comm) - 1);
+}
+
+/* The first block whose sum is not what it should be; -1 where all are. What is not finite is
+ * found by the norm. Each addition rounds by half a unit in the last place at most. */
+static int64_t find_wrong_block(const wb_audit *a, const wb_trainer *t, int64_t count) {
+    const int64_t blocks = blocks_of(count);
+    const double additions = most_additions(t) + 1.0;
+    int64_t wrong = blocks;
+#pragma omp parallel for schedule(static) reduction(min : wrong)
+    for (int64_t i = 0; i < blocks; i++) {
+        double sum, magnitude;
+        sum_block(&sum, &magnitude, t->grads, i, count);
+        const double off = fabs(sum - a->sums[i]);
+        const double rounding = additions * (double)FLT_EPSILON * 0.5 * a->sums[blocks + i];
+        if (isfinite(off) && off > rounding + (double)FLT_MIN * additions * SUM_BLOCK) {
+            wrong = i < wrong ? i : wrong;
+        }
+    }
+    return wrong < blocks ? wrong : -1;
+}
+
+static wb_status check_blocks(const wb_audit *a, const wb_trainer *t, int64_t count) {
+    const int64_t wrong = find_wrong_block(a, t, count);
+    return wrong < 0
+               ? WB_OK
+               : WB_ERROR(WB_ERR_DIVERGED,
+                          "step %lld: rank %d on host %s has gradients, from number %lld on, that "
+                          "are not the sum of what the ranks have put in; a processor, memory or "
+                          "network is to be doubted: test the nodes, or run on others; the same "
+                          "command continues from the last checkpoint (run.audit_every=0: without "
+                          "this look)",
+                          (long long)t->done + 1, wb_comm_rank(t->comm), wb_host().text,
+                          (long long)(wrong * SUM_BLOCK));
+}
+
+wb_status wb_audit_check_sums(const wb_audit *a, const wb_trainer *t, int64_t count) {
+    wb_status status = WB_OK;
+    if (a->sums) {
+        WB_TRY(wb_reduce_sums(t->comm, a->sums, wb_int(2 * blocks_of(count))));
+        WB_TRY_ALL(t->comm, check_blocks(a, t, count));
+    }
+done:
     return status;
 }

@@ -218,7 +218,13 @@ static wb_status backward_slots(step *s) {
             WB_TRY(wb_slot_backward(&s->slots[i], &s->chunks[i], grads, s->t,
                                     i == travels ? &sender : NULL));
             wb_audit_note_grads(&s->audit, &s->slots[i], grads, s->gradient_floats);
+            if (s->t->ordered) {
+                wb_audit_add_to_sums(&s->audit, grads, s->gradient_floats);
+            }
         }
+    }
+    if (!s->t->ordered) {
+        wb_audit_add_to_sums(&s->audit, s->t->grads, s->gradient_floats);
     }
     status = s->travel;
 done:
@@ -297,6 +303,8 @@ static wb_status update(step *s, wb_step_report *report) {
     } else {
         WB_TRY(wb_reduce_floats(t->comm, t->grads, s->gradient_floats));
     }
+    wb_timetable_enter(&t->time, WB_PHASE_COMPARE);
+    WB_TRY(wb_audit_check_sums(&s->audit, t, s->gradient_floats));
     wb_timetable_enter(&t->time, WB_PHASE_UPDATE);
     report->gradient_norm = wb_gradient_norm(t->grads, &t->rows, s->gradient_floats);
     report->rate = wb_optimizer_rate(&t->optimizer, t->done);
@@ -346,7 +354,7 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     WB_TRY_ALL(t->comm, ask_guide(&s));
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);
     WB_TRY_ALL(t->comm, encode(&s));
-    WB_TRY(wb_audit_make_twin(&s.audit, t, s.slots, s.slot_count, s.batch.B));
+    WB_TRY(wb_audit_prepare(&s.audit, t, s.slots, s.slot_count, s.batch.B, s.gradient_floats));
     WB_TRY(wb_contrast(&contrast, t, s.slots, s.slot_count, s.batch.B, &s.audit));
     report->queries = s.batch.B;
     report->loss = contrast.loss;

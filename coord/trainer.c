@@ -167,8 +167,8 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t touched = (size_t)t->model.folder.spec.vocabulary;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
     const size_t audit = t->audits ? wb_audit_bytes(t, adds_in_order(t)) : 0;
-    const size_t twin = t->audits ? wb_audit_twin_bytes(t) : 0;
-    return wb_batch_bytes(&t->shape, n) + mine + guided + touched + twin + slack +
+    const size_t prepared = t->audits ? wb_audit_prepared_bytes(t) : 0;
+    return wb_batch_bytes(&t->shape, n) + mine + guided + touched + prepared + slack +
            larger(wb_contrast_bytes(t, n, own_slots), audit);
 }
 

@@ -1,8 +1,10 @@
-/* The walk over a text. Most characters are settled by one look into a table: ASCII by byte, the
- * rest of the basic plane by code point; only what decomposes into several characters, may change
- * places with its neighbours, or lies beyond, is folded on the spot. */
+/* The walk over a text. Most words are settled by one look into a table (known_words.h), most
+ * characters of the others likewise: ASCII by byte, the rest of the basic plane by code point; only
+ * what decomposes into several characters, may change places with its neighbours, or lies beyond,
+ * is folded on the spot. */
 #include "tokenizer.h"
 
+#include "known_words.h"
 #include "tokenizer_spec.h"
 
 #include <stdlib.h>
@@ -25,6 +27,8 @@ struct wb_tokenizer {
     wb_tokenizer_spec spec;
     wb_trie pieces, added;
     int32_t continuation;     /* the unit of `pieces` at which tokens that continue a word begin */
+    wb_known_words known;     /* none where letters and digits are not what they are elsewhere */
+    unsigned char case_bit;   /* that letters lose */
     unsigned char steps[256]; /* a step for each byte; bytes from 0x80 on: STEP_FOLD */
     char lower[ASCII];        /* what an ASCII character of a word turns into */
     uint32_t plane[BASIC_PLANE]; /* step << 24 | what the code point turns into */
@@ -98,6 +102,27 @@ done:
     return status;
 }
 
+/* Whether each letter and digit is a character of words and turns into itself, or each letter into
+ * the small one. */
+static bool letters_are_plain(const wb_tokenizer *t) {
+    bool plain = t->spec.word_chars >= WB_ASCII_WORD;
+    for (int byte = 0; byte < ASCII; byte++) {
+        const bool is_letter = (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z';
+        if (is_letter || (byte >= '0' && byte <= '9')) {
+            const int wanted = is_letter ? byte | t->case_bit : byte;
+            plain = plain && t->steps[byte] == STEP_WORD && t->lower[byte] == wanted;
+        }
+    }
+    return plain;
+}
+
+/* After the tables. */
+static wb_status learn_words(wb_tokenizer *t) {
+    t->case_bit = t->lower['A'] == 'a' ? 0x20 : 0;
+    return letters_are_plain(t) ? wb_known_words_build(&t->known, t->spec.tokens, t->spec.pieces)
+                                : WB_OK;
+}
+
 wb_status wb_tokenizer_open(wb_tokenizer **tokenizer, const char *path) {
     wb_status status = WB_OK;
     *tokenizer = NULL;
@@ -106,6 +131,7 @@ wb_status wb_tokenizer_open(wb_tokenizer **tokenizer, const char *path) {
     WB_TRY(wb_tokenizer_spec_read(&t->spec, path));
     WB_TRY(build_tries(t));
     fill_tables(t);
+    WB_TRY(learn_words(t));
     *tokenizer = t;
     t = NULL;
 done:
@@ -117,6 +143,7 @@ void wb_tokenizer_close(wb_tokenizer *tokenizer) {
     if (tokenizer) {
         wb_trie_clear(&tokenizer->pieces);
         wb_trie_clear(&tokenizer->added);
+        wb_known_words_clear(&tokenizer->known);
         wb_tokenizer_spec_clear(&tokenizer->spec);
         free(tokenizer);
     }
@@ -284,6 +311,28 @@ static size_t take_ascii_word(encoder *e, const char *text, size_t bytes) {
     return at;
 }
 
+/* A word that is a token and ends where its letters do. Returns its bytes, 0 where there is none.
+ */
+static size_t take_known_word(encoder *e, const char *text, size_t bytes) {
+    const wb_tokenizer *t = e->tokenizer;
+    if (e->chars > 0 || bytes < WB_ASCII_WORD || !t->known.places) {
+        return 0;
+    }
+    const wb_ascii_word word = wb_ascii_word_of(text, t->case_bit);
+    const size_t length = (size_t)word.length;
+    if (length > WB_KNOWN_WORD) {
+        return 0;
+    }
+    const step next = (step)t->steps[(unsigned char)text[length]];
+    const int32_t id =
+        next == STEP_SPACE || next == STEP_PUNCTUATION ? wb_known_words_find(&t->known, &word) : -1;
+    if (id < 0) {
+        return 0;
+    }
+    put_id(e, id);
+    return length;
+}
+
 /* An added token, or just a character. Returns its bytes. */
 static size_t take_any(encoder *e, const char *text, size_t bytes) {
     const wb_tokenizer *t = e->tokenizer;
@@ -304,11 +353,12 @@ static size_t take_any(encoder *e, const char *text, size_t bytes) {
 
 static void take_text(encoder *e, const char *text, size_t bytes) {
     const wb_tokenizer *t = e->tokenizer;
-    size_t at = 0;
+    size_t at = 0, used;
     while (at < bytes && e->count < e->room) {
         switch ((step)t->steps[(unsigned char)text[at]]) {
         case STEP_WORD:
-            at += take_ascii_word(e, text + at, bytes - at);
+            used = take_known_word(e, text + at, bytes - at);
+            at += used > 0 ? used : take_ascii_word(e, text + at, bytes - at);
             break;
         case STEP_SPACE:
             end_word(e);

@@ -205,6 +205,42 @@ static void other_settings_have_the_ids_of_the_reference(void **state) {
     free(answers);
 }
 
+/* A control character is dropped, and what it stands in is read letter by letter. */
+static void words_found_in_one_look_have_the_ids_of_their_letters(void **state) {
+    const fixture *f = *state;
+    static const char *const words[] = {"the",      "The",          "A",         "patients",
+                                        "2021",     "hypertension", "dysplasia", "cardiovascular",
+                                        "Zz9",      "abnormality",  "x",         "internationally",
+                                        "ing",      "PREDICTIONS",  "0",         "disestablishment",
+                                        "fractures"};
+    static const char *const ends[] = {
+        " ", ".",  "",   "-",        "\xC3\xA9", "\xCC\x81", "\n", "[MASK]", "\xE4\xB8\xAD",
+        "_", ", ", "\t", "\xC2\xA0", "'"};
+    enum { WORDS = sizeof(words) / sizeof(*words), ENDS = sizeof(ends) / sizeof(*ends) };
+    uint32_t draw = 1;
+    for (int round = 0; round < 2000; round++) {
+        char text[1024] = "", apart[2048];
+        int32_t ids[MANY], letters[MANY];
+        const int parts = 1 + round % 12;
+        for (int i = 0; i < parts; i++) {
+            draw = draw * 1664525U + 1013904223U;
+            (void)strcat(text, words[(draw >> 8) % WORDS]);
+            (void)strcat(text, ends[(draw >> 20) % ENDS]);
+        }
+        size_t bytes = 0;
+        for (const char *at = text; *at; at++) {
+            apart[bytes++] = *at;
+            if (at[0] != '[' && ((*at >= '0' && *at <= '9') || (*at | 0x20) >= 'a') &&
+                !strstr("[MASK]", (char[]){*at, '\0'}) && (unsigned char)*at < 0x80) {
+                apart[bytes++] = '\x01';
+            }
+        }
+        const int64_t count = encode(f->tokenizer, text, strlen(text), MANY, ids);
+        assert_int_equal(encode(f->tokenizer, apart, bytes, MANY, letters), count);
+        assert_memory_equal(ids, letters, (size_t)count * sizeof(*ids));
+    }
+}
+
 static void fewer_tokens_are_the_first_tokens(void **state) {
     const fixture *f = *state;
     static int32_t all[MANY], some[MANY];
@@ -722,6 +758,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_line_has_the_ids_of_the_reference),
         cmocka_unit_test(other_settings_have_the_ids_of_the_reference),
+        cmocka_unit_test(words_found_in_one_look_have_the_ids_of_their_letters),
         cmocka_unit_test(fewer_tokens_are_the_first_tokens),
         cmocka_unit_test(special_tokens_surround_the_text_and_fit_the_limit),
         cmocka_unit_test(invalid_utf8_is_dropped_byte_by_byte),
