@@ -61,6 +61,10 @@ wb_status wb_checkpoint_prune(const char *run_folder, int64_t keep, int64_t veri
  * Error: WB_ERR_CHECKPOINT. */
 wb_status wb_checkpoint_verify(const char *step_folder);
 
+/* Local. The same of one whose own file was read back while it was written: that must be there, and
+ * of its length. */
+wb_status wb_checkpoint_verify_written(const char *step_folder);
+
 /* Local. Facts of the manifest of the newest generation, unverified: for questions such as "is
  * this run finished?". found is false where there is none that can be read. `facts` gets step,
  * total_steps, rows, seed, config_hash and finished. */

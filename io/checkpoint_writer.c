@@ -170,13 +170,17 @@ static wb_status write_generation(const char *temporary, placement *p, const wb_
     wb_status status = WB_OK;
     char path[WB_PATH];
     wb_state_image built = {0};
+    uint64_t sum = 0;
     WB_TRY(wb_folder_remove(temporary));
     WB_TRY(wb_folder_make(temporary));
     WB_TRY(wb_path_join(path, temporary, "state.h5"));
     WB_TRY(wb_state_build(&built, state, p->holders, path));
     p->files[0].bytes = (int64_t)built.size;
     p->files[0].sum = wb_hash(built.bytes, built.size);
-    WB_TRY(wb_file_write(path, built.bytes, built.size));
+    WB_TRY(wb_file_write_and_read(path, built.bytes, built.size, &sum));
+    WB_CHECK(sum == p->files[0].sum, WB_ERR_CHECKPOINT,
+             "%s: damaged: the sum of what was written is %016" PRIx64 ", read back it is %016" PRIx64,
+             path, p->files[0].sum, sum);
     WB_TRY(wb_manifest_write(temporary, state, p->holders, p->sums, p->files, p->file_count));
 done:
     free(built.bytes);
@@ -188,7 +192,7 @@ static wb_status publish(wb_checkpoint_writer *w, const char *temporary, int64_t
     wb_status status = WB_OK;
     char final[WB_PATH];
     WB_TRY(wb_path_join(final, w->checkpoints, "step-%" PRId64, step));
-    WB_TRY(wb_checkpoint_verify(temporary));
+    WB_TRY(wb_checkpoint_verify_written(temporary));
     if (w->how.may_publish) {
         WB_TRY(w->how.may_publish(w->how.context));
     }

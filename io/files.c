@@ -13,7 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PART = 4 << 20 }; /* bytes of a long file that go to disk together */
+enum {
+    PART = 4 << 20,    /* bytes of a long file that go to disk together */
+    BLOCK = 512 << 10, /* bytes read back at once: they are hashed where they are near */
+};
 
 wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
     const int head = snprintf(path, WB_PATH, "%s/", folder);
@@ -124,21 +127,57 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes) {
     (void)posix_fadvise(file, offset, bytes, POSIX_FADV_DONTNEED);
 }
 
+static void open_behind(wb_draft *draft) {
+    if (draft->behind < 0) {
+        draft->behind = open(draft->temporary, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    }
+}
+
+/* From now on what is on disk is read back. Before anything is appended. */
+static wb_status begin_to_read_back(wb_draft *draft) {
+    wb_status status = WB_OK;
+    open_behind(draft);
+    WB_CHECK(draft->behind >= 0, WB_ERR_DISK, "%s: cannot open once more: %s", draft->temporary,
+             strerror(errno));
+    draft->block = malloc(BLOCK);
+    WB_CHECK(draft->block, WB_ERR_MEMORY, "%s: no memory to read it back", draft->path);
+    WB_TRY(wb_hasher_create(&draft->checked));
+done:
+    return status;
+}
+
+/* All before `end`, which is on disk. */
+static wb_status read_back(wb_draft *draft, int64_t end) {
+    wb_status status = WB_OK;
+    const int64_t begin = draft->read;
+    while (draft->checked && draft->read < end) {
+        const int64_t left = end - draft->read;
+        const size_t size = left < BLOCK ? (size_t)left : BLOCK;
+        WB_TRY(wb_file_read_at(draft->behind, draft->temporary, draft->read, draft->block, size));
+        wb_hasher_add(draft->checked, draft->block, size);
+        draft->read += (int64_t)size;
+    }
+    if (draft->read > begin) {
+        wb_file_forget(draft->behind, begin, draft->read - begin);
+    }
+done:
+    return status == WB_ERR_INPUT ? WB_ERR_DISK : status;
+}
+
 /* Sends the part that is now whole to disk and waits for the one before it, so that little is left
  * for the end. This is advice that some file systems do not take. A part that cannot be written is
  * told once to each that has the file open: here nobody listens, so that fsync tells it to who
  * wrote. */
-static void write_behind(wb_draft *draft) {
+static wb_status write_behind(wb_draft *draft) {
     static const unsigned all =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    if (draft->behind < 0) {
-        draft->behind = open(draft->temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    }
     const int64_t part = draft->written - PART;
+    open_behind(draft);
     (void)sync_file_range(draft->behind, part, PART, SYNC_FILE_RANGE_WRITE);
     if (part > 0) {
         (void)sync_file_range(draft->behind, part - PART, PART, all);
     }
+    return read_back(draft, part);
 }
 
 static void stop_behind(wb_draft *draft) {
@@ -157,7 +196,7 @@ wb_status wb_draft_append(wb_draft *draft, const void *data, size_t bytes) {
         at += size;
         draft->written += (int64_t)size;
         if (size == room) {
-            write_behind(draft);
+            WB_TRY(write_behind(draft));
         }
     }
 done:
@@ -176,6 +215,7 @@ wb_status wb_draft_commit(wb_draft *draft) {
     wb_status status = WB_OK;
     WB_CHECK(fsync(draft->file) == 0, WB_ERR_DISK, "%s: fsync: %s", draft->temporary,
              strerror(errno));
+    WB_TRY(read_back(draft, draft->written));
     stop_behind(draft);
     const int closed = close(draft->file);
     draft->file = -1;
@@ -190,6 +230,10 @@ done:
 
 void wb_draft_discard(wb_draft *draft) {
     stop_behind(draft);
+    wb_hasher_destroy(draft->checked);
+    draft->checked = NULL;
+    free(draft->block);
+    draft->block = NULL;
     if (draft->file >= 0) {
         (void)close(draft->file);
         (void)unlink(draft->temporary);
@@ -214,6 +258,19 @@ wb_status wb_file_write(const char *path, const void *data, size_t bytes) {
     WB_TRY(wb_draft_begin(&draft, path));
     WB_TRY(wb_draft_append(&draft, data, bytes));
     WB_TRY(wb_draft_commit(&draft));
+done:
+    wb_draft_discard(&draft);
+    return status;
+}
+
+wb_status wb_file_write_and_read(const char *path, const void *data, size_t bytes, uint64_t *sum) {
+    wb_status status = WB_OK;
+    wb_draft draft = WB_DRAFT_NONE;
+    WB_TRY(wb_draft_begin(&draft, path));
+    WB_TRY(begin_to_read_back(&draft));
+    WB_TRY(wb_draft_append(&draft, data, bytes));
+    WB_TRY(wb_draft_commit(&draft));
+    *sum = wb_hasher_sum(draft.checked);
 done:
     wb_draft_discard(&draft);
     return status;

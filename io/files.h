@@ -2,6 +2,7 @@
 #ifndef WB_FILES_H
 #define WB_FILES_H
 
+#include "hash.h"
 #include "status.h"
 
 #include <dirent.h>
@@ -31,9 +32,12 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes);
 /* A file being written: what stands under `path` is untouched until wb_draft_commit. What lies
  * behind in a long one goes to disk while the rest is written. */
 typedef struct wb_draft {
-    int file;        /* -1: none open */
-    int behind;      /* the same file once more; -1: none open */
-    int64_t written; /* bytes so far */
+    int file;           /* -1: none open */
+    int behind;         /* the same file once more; -1: none open */
+    int64_t written;    /* bytes so far */
+    wb_hasher *checked; /* what was read back; NULL: nothing is; owned */
+    void *block;        /* of what is read back; owned */
+    int64_t read;       /* bytes read back so far */
     char path[WB_PATH];
     char temporary[WB_PATH]; /* path.tmp */
 } wb_draft;
@@ -54,6 +58,12 @@ wb_status wb_file_publish(const char *temporary, const char *path);
 /* Local. Writes path.tmp, fsyncs, renames to path, fsyncs the folder: afterwards the file is there
  * whole, or what was there before still is. Error: WB_ERR_DISK. */
 wb_status wb_file_write(const char *path, const void *data, size_t bytes);
+
+/* Local. The same, and each part is read back once it is on disk: *sum is the XXH3 of what stands
+ * there. The system may then forget it, so that what is written next finds memory that was in use,
+ * which costs a fraction of new memory, and what others read stays. Errors: WB_ERR_DISK,
+ * WB_ERR_MEMORY. */
+wb_status wb_file_write_and_read(const char *path, const void *data, size_t bytes, uint64_t *sum);
 
 /* Local. Copies a file durably, as wb_file_write. Errors: WB_ERR_INPUT, WB_ERR_DISK. */
 wb_status wb_file_copy(const char *from, const char *to);
