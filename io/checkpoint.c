@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 enum {
-    BLOCK = 1 << 20, /* bytes hashed at once */
-    PART = 16 << 20, /* bytes that the disk is asked for at once */
+    BLOCK = 512 << 10, /* bytes hashed at once, where they are near */
+    PART = 4 << 20,    /* bytes that the system forgets at once */
 };
 
 /* What verifying reads of a generation. */
@@ -28,24 +28,17 @@ typedef enum reading {
     FILES_TO_BE_READ, /* and the system keeps them */
 } reading;
 
-/* The disk reads the next part while this one is hashed. */
-static void begin_part(int file, int64_t at, reading how) {
-    (void)posix_fadvise(file, at == 0 ? 0 : at + PART, at == 0 ? 2 * PART : PART,
-                        POSIX_FADV_WILLNEED);
-    if (how == FILES_ONCE_MORE && at > 0) {
-        wb_file_forget(file, at - PART, PART);
-    }
-}
-
 static wb_status sum_file(int file, const char *path, reading how, int64_t bytes, uint64_t *sum) {
     wb_status status = WB_OK;
     wb_hasher *hasher = NULL;
     void *block = malloc(BLOCK);
     WB_CHECK(block, WB_ERR_MEMORY, "%s: no memory to verify it", path);
     WB_TRY(wb_hasher_create(&hasher));
+    /* The disk reads ahead; asked for parts by name, the system would hold each page by itself. */
+    (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
     for (int64_t at = 0; at < bytes; at += BLOCK) {
-        if (at % PART == 0) {
-            begin_part(file, at, how);
+        if (how == FILES_ONCE_MORE && at > 0 && at % PART == 0) {
+            wb_file_forget(file, at - PART, PART);
         }
         const int64_t left = bytes - at;
         const size_t size = left < BLOCK ? (size_t)left : BLOCK;

@@ -2,13 +2,20 @@
 #ifndef WB_CHECKPOINT_STATE_H
 #define WB_CHECKPOINT_STATE_H
 
+#include "arena.h"
 #include "checkpoint.h"
 #include "status.h"
 
+/* A file in memory. The memory is kept for the next: to get new memory takes longer than to fill
+ * it. */
 typedef struct wb_state_image {
-    void *bytes; /* owned by who asked for it: free */
-    size_t size; /* of the file, at the beginning of the block */
+    wb_arena *arena; /* owned; NULL before the first */
+    void *bytes;     /* borrowed from it until the next is built */
+    size_t size;     /* of the file */
+    size_t room;     /* at `bytes` */
 } wb_state_image;
+
+void wb_state_image_clear(wb_state_image *image);
 
 /* The parts of a state, [arrays, tensors], stand in files of several generations: `holders` names
  * the step of each. These functions write or read the parts that one file holds. */
@@ -17,8 +24,8 @@ typedef struct wb_state_image {
  * adds. */
 size_t wb_state_bytes(const wb_checkpoint *state, const int64_t *holders);
 
-/* Local. Builds the file of step state->step in memory; `path` appears in messages only.
- * into->bytes is to be freed also on error. Errors: WB_ERR_MEMORY, WB_ERR_INTERNAL. */
+/* Local. Builds the file of step state->step in memory; `path` appears in messages only. `into` is
+ * to be cleared also on error. Errors: WB_ERR_MEMORY, WB_ERR_INTERNAL. */
 wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const int64_t *holders,
                          const char *path);
 

@@ -32,6 +32,7 @@ struct wb_checkpoint_writer {
     int64_t parts;  /* of a generation; 0 before the first */
     placement last; /* of the newest generation written */
     int64_t since_full;
+    wb_state_image image; /* of its file */
 };
 
 static void clear_placement(placement *p) {
@@ -60,6 +61,7 @@ done:
 void wb_checkpoint_writer_destroy(wb_checkpoint_writer *w) {
     if (w) {
         clear_placement(&w->last);
+        wb_state_image_clear(&w->image);
         free(w);
     }
 }
@@ -166,24 +168,24 @@ done:
     return status;
 }
 
-static wb_status write_generation(const char *temporary, placement *p, const wb_checkpoint *state) {
+static wb_status write_generation(const char *temporary, placement *p, wb_state_image *image,
+                                  const wb_checkpoint *state) {
     wb_status status = WB_OK;
     char path[WB_PATH];
-    wb_state_image built = {0};
     uint64_t sum = 0;
     WB_TRY(wb_folder_remove(temporary));
     WB_TRY(wb_folder_make(temporary));
     WB_TRY(wb_path_join(path, temporary, "state.h5"));
-    WB_TRY(wb_state_build(&built, state, p->holders, path));
-    p->files[0].bytes = (int64_t)built.size;
-    p->files[0].sum = wb_hash(built.bytes, built.size);
-    WB_TRY(wb_file_write_and_read(path, built.bytes, built.size, &sum));
+    WB_TRY(wb_state_build(image, state, p->holders, path));
+    p->files[0].bytes = (int64_t)image->size;
+    p->files[0].sum = wb_hash(image->bytes, image->size);
+    WB_TRY(wb_file_write_and_read(path, image->bytes, image->size, &sum));
     WB_CHECK(sum == p->files[0].sum, WB_ERR_CHECKPOINT,
-             "%s: damaged: the sum of what was written is %016" PRIx64 ", read back it is %016" PRIx64,
+             "%s: damaged: the sum of what was written is %016" PRIx64
+             ", read back it is %016" PRIx64,
              path, p->files[0].sum, sum);
     WB_TRY(wb_manifest_write(temporary, state, p->holders, p->sums, p->files, p->file_count));
 done:
-    free(built.bytes);
     return status;
 }
 
@@ -211,7 +213,7 @@ wb_status wb_checkpoint_writer_write(wb_checkpoint_writer *w, const wb_checkpoin
     WB_TRY(check_space(w->checkpoints, wb_state_bytes(state, next.holders)));
     WB_TRY(
         wb_path_join(temporary, w->checkpoints, "step-%" PRId64 ".%s.tmp", state->step, w->life));
-    WB_TRY(write_generation(temporary, &next, state));
+    WB_TRY(write_generation(temporary, &next, &w->image, state));
     WB_TRY(publish(w, temporary, state->step));
     w->since_full = next.file_count > 1 ? w->since_full + 1 : 0;
     w->parts = wb_checkpoint_arrays(state) * state->table->length;
