@@ -1,7 +1,6 @@
 /* The copy and its thread. */
 #include "saver.h"
 
-#include "arena.h"
 #include "checkpoint_writer.h"
 #include "units.h"
 
@@ -12,8 +11,7 @@
 
 struct wb_saver {
     wb_checkpoint_writer *writer;
-    wb_arena *arena;
-    wb_checkpoint copy; /* its arrays lie there */
+    wb_checkpoint copy; /* its arrays are owned */
     pthread_t thread;
     bool running;      /* there is a thread to be joined */
     _Atomic bool over; /* it has done its work; what follows may be read */
@@ -26,15 +24,18 @@ static wb_status still_ours(void *folder) {
     return wb_run_folder_beat(folder);
 }
 
-static wb_status take_memory(wb_saver *s, const wb_checkpoint *form) {
+static wb_status take_copy(wb_saver *s, const wb_checkpoint *form) {
     wb_status status = WB_OK;
-    const int64_t total = form->table->total;
-    WB_TRY(wb_arena_create(&s->arena, "checkpoint",
-                           (size_t)(1 + form->slots) * wb_arena_rounded(wb_float_bytes(total))));
-    WB_TRY(wb_arena_floats(s->arena, total, &s->copy.values));
+    const size_t bytes = wb_float_bytes(form->table->total);
+    s->copy = (wb_checkpoint){.slots = form->slots};
+    s->copy.values = malloc(bytes);
     for (int64_t i = 0; i < form->slots; i++) {
-        WB_TRY(wb_arena_floats(s->arena, total, &s->copy.slot_values[i]));
+        s->copy.slot_values[i] = malloc(bytes);
+        WB_CHECK(s->copy.slot_values[i], WB_ERR_MEMORY, "no memory for a copy of the state: %s",
+                 wb_bytes_text((size_t)(1 + form->slots) * bytes).text);
     }
+    WB_CHECK(s->copy.values, WB_ERR_MEMORY, "no memory for a copy of the state: %s",
+             wb_bytes_text((size_t)(1 + form->slots) * bytes).text);
 done:
     return status;
 }
@@ -53,7 +54,7 @@ wb_status wb_saver_create(wb_saver **saver, wb_run_folder *folder, const wb_conf
                                        .may_publish = still_ours,
                                        .context = folder};
     WB_TRY(wb_checkpoint_writer_create(&s->writer, &how));
-    WB_TRY(take_memory(s, form));
+    WB_TRY(take_copy(s, form));
     *saver = s;
     s = NULL;
 done:
@@ -68,7 +69,10 @@ void wb_saver_destroy(wb_saver *s) {
     if (s->running) {
         (void)pthread_join(s->thread, NULL);
     }
-    wb_arena_destroy(s->arena);
+    free(s->copy.values);
+    for (int i = 0; i < WB_CHECKPOINT_SLOTS; i++) {
+        free(s->copy.slot_values[i]);
+    }
     wb_checkpoint_writer_destroy(s->writer);
     free(s);
 }

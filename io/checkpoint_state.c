@@ -41,21 +41,21 @@ static herr_t owner_free(void *owner) {
     return 0;
 }
 
-static wb_status make_room(wb_state_image *image, size_t room) {
+static wb_status make_room(wb_state_image *image, size_t room, const char *path) {
     wb_status status = WB_OK;
     if (room > image->room) {
         wb_state_image_clear(image);
-        WB_TRY(wb_arena_create(&image->arena, "checkpoint file", room));
+        image->bytes = malloc(room);
+        WB_CHECK(image->bytes, WB_ERR_MEMORY, "%s: no memory for it: %s", path,
+                 wb_bytes_text(room).text);
         image->room = room;
     }
-    wb_arena_release(image->arena, 0);
-    WB_TRY(wb_arena_take(image->arena, image->room, &image->bytes));
 done:
     return status;
 }
 
 void wb_state_image_clear(wb_state_image *image) {
-    wb_arena_destroy(image->arena);
+    free(image->bytes);
     *image = (wb_state_image){0};
 }
 
@@ -233,7 +233,7 @@ wb_status wb_state_build(wb_state_image *into, const wb_checkpoint *state, const
     hid_t file = 0;
     ssize_t size = 0;
     const size_t most = wb_state_bytes(state, holders);
-    WB_TRY(make_room(into, most));
+    WB_TRY(make_room(into, most, path));
     WB_TRY(create_in_memory(&file, into, most, path));
     for (int64_t a = 0; a < wb_checkpoint_arrays(state); a++) {
         WB_TRY(put_array(file, state, holders, a, path));

@@ -2,17 +2,15 @@
 #ifndef WB_CHECKPOINT_STATE_H
 #define WB_CHECKPOINT_STATE_H
 
-#include "arena.h"
 #include "checkpoint.h"
 #include "status.h"
 
 /* A file in memory. The memory is kept for the next: to get new memory takes longer than to fill
  * it. */
 typedef struct wb_state_image {
-    wb_arena *arena; /* owned; NULL before the first */
-    void *bytes;     /* borrowed from it until the next is built */
-    size_t size;     /* of the file */
-    size_t room;     /* at `bytes` */
+    void *bytes; /* owned; NULL before the first */
+    size_t size; /* of the file */
+    size_t room; /* at `bytes` */
 } wb_state_image;
 
 void wb_state_image_clear(wb_state_image *image);
