@@ -160,6 +160,7 @@ CALL(HDF5, htri_t, -1, H5Lexists, (hid_t at, const char *name, hid_t a), (at, na
 CALL(HDF5, hid_t, -1, H5Dcreate2, (hid_t at, const char *name, hid_t type, hid_t space, hid_t a, hid_t b, hid_t c), (at, name, type, space, a, b, c))
 CALL(HDF5, hid_t, -1, H5Dopen2, (hid_t at, const char *name, hid_t a), (at, name, a))
 CALL(HDF5, herr_t, -1, H5Dwrite, (hid_t set, hid_t type, hid_t memory, hid_t space, hid_t a, const void *data), (set, type, memory, space, a, data))
+CALL(HDF5, herr_t, -1, H5Dwrite_chunk, (hid_t set, hid_t a, uint32_t filters, const hsize_t *at, size_t bytes, const void *data), (set, a, filters, at, bytes, data))
 CALL(HDF5, herr_t, -1, H5Dread, (hid_t set, hid_t type, hid_t memory, hid_t space, hid_t a, void *data), (set, type, memory, space, a, data))
 CALL(HDF5, herr_t, -1, H5Dset_extent, (hid_t set, const hsize_t *sizes), (set, sizes))
 CALL(HDF5, hid_t, -1, H5Dget_type, (hid_t set), (set))

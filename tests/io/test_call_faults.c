@@ -310,6 +310,14 @@ static wb_status write_long_file(void) {
     return wb_file_write(in_folder("long"), long_file, sizeof(long_file));
 }
 
+static wb_status write_and_read_long_file(void) {
+    uint64_t sum = 0;
+    const wb_status status =
+        wb_file_write_and_read(in_folder("long"), long_file, sizeof(long_file), &sum);
+    assert_true(status != WB_OK || sum == wb_hash(long_file, sizeof(long_file)));
+    return status;
+}
+
 static void long_file_is_whole(bool succeeded) {
     char *found = NULL;
     size_t bytes = 0;
@@ -609,6 +617,8 @@ static const struct {
     {"take a folder over", hold_it_before, hold_folder, whatever, give_it_back},
     {"continue the metrics", begin_log, continue_log, log_is_whole, nothing},
     {"write a long file", fill_long_file, write_long_file, long_file_is_whole, nothing},
+    {"write and read a long file", fill_long_file, write_and_read_long_file, long_file_is_whole,
+     nothing},
     {"write tensors", nothing, write_tensors, tensors_are_whole, nothing},
     {"read tensors", tensors_are_there, read_tensors, tensors_are_whole, nothing},
     {"read halves", make_halves, read_halves, whatever, nothing},

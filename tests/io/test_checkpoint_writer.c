@@ -5,6 +5,7 @@
 #include "checkpoint_writer.h"
 #include "hdf5_setup.h"
 #include "json.h"
+#include "lying_disk.h"
 #include "rng.h"
 #include "units.h"
 
@@ -285,6 +286,86 @@ static void a_life_that_was_replaced_publishes_nothing(void **state) {
     wb_checkpoint_writer_destroy(writer);
 }
 
+/* ---- Disks that lie
+ * --------------------------------------------------------------------------------------- */
+
+static void state_being_written(char path[WB_PATH]) {
+    assert_ok(wb_path_join(path, run, "checkpoints/step-2.7.0.tmp/state.h5"));
+}
+
+/* Write 1 is state.h5, write 2 the manifest, after state.h5 was read back. */
+
+static bool flips_a_bit(long n, int file, unsigned char *data, size_t bytes) {
+    (void)file;
+    data[bytes / 2] = (unsigned char)(data[bytes / 2] ^ (n == 1 ? 0x20 : 0));
+    return true;
+}
+
+static bool loses_the_state(long n, int file, unsigned char *data, size_t bytes) {
+    (void)file;
+    (void)data;
+    (void)bytes;
+    return n != 1;
+}
+
+static bool cuts_the_state_later(long n, int file, unsigned char *data, size_t bytes) {
+    char path[WB_PATH];
+    (void)file;
+    (void)data;
+    (void)bytes;
+    state_being_written(path);
+    assert_true(n != 2 || truncate(path, 1000) == 0);
+    return true;
+}
+
+static bool removes_the_state_later(long n, int file, unsigned char *data, size_t bytes) {
+    char path[WB_PATH];
+    (void)file;
+    (void)data;
+    (void)bytes;
+    state_being_written(path);
+    assert_true(n != 2 || unlink(path) == 0);
+    return true;
+}
+
+static bool flips_the_manifest(long n, int file, unsigned char *data, size_t bytes) {
+    return flips_a_bit(n - 1, file, data, bytes);
+}
+
+static const struct {
+    wb_disk disk;
+    wb_status code;
+    const char *message;
+} lies[] = {
+    {flips_a_bit, WB_ERR_CHECKPOINT, "read back it is"},
+    {loses_the_state, WB_ERR_DISK, "the file ends before"},
+    {cuts_the_state_later, WB_ERR_CHECKPOINT, "1000 bytes; its manifest says"},
+    {removes_the_state_later, WB_ERR_CHECKPOINT, "state.h5: cannot open"},
+    {flips_the_manifest, WB_ERR_CHECKPOINT, "manifest.json"},
+};
+
+static void what_is_not_on_disk_gets_no_name(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    wb_checkpoint_writer *writer = open_writer(1, NULL, NULL);
+    train(1, 0, -1);
+    assert_ok(write_step(writer, 1));
+    train(2, 0, -1);
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        wb_disk_set(lies[i].disk);
+        assert_refused(write_step(writer, 2), lies[i].code, lies[i].message);
+        wb_disk_set(NULL);
+        assert_int_equal(file_bytes(2), -1);
+        assert_ok(wb_path_join(path, run, "checkpoints/step-2.7.0.tmp"));
+        assert_false(wb_path_is_folder(path));
+        assert_int_equal(resume(), 1);
+        assert_string_equal(rejected, "");
+    }
+    assert_ok(write_step(writer, 2));
+    assert_int_equal(resume(), 2);
+    wb_checkpoint_writer_destroy(writer);
+}
+
 /* h5py finds every tensor of a generation that leans on another. */
 static void a_generation_is_readable_with_h5py(void **state) {
     (void)state;
@@ -331,6 +412,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_generation_is_readable_with_h5py, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(a_life_that_was_replaced_publishes_nothing, fresh_run,
                                         drop_run),
+        cmocka_unit_test_setup_teardown(what_is_not_on_disk_gets_no_name, fresh_run, drop_run),
     };
     return cmocka_run_group_tests_name("checkpoint writer", tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Drafts: what was appended is what stands there, however long and in whatever pieces, and most of
  * a long one is on disk before its end. */
 #include "files.h"
+#include "hash.h"
+#include "lying_disk.h"
 #include "testing.h"
 
 #include <fcntl.h>
@@ -118,11 +120,104 @@ static void a_long_draft_is_on_disk_before_its_end(void **state) {
     free(data);
 }
 
+/* What the sum must be of: the bytes on disk, not those in memory. */
+static uint64_t sum_on_disk(void) {
+    char *found = NULL;
+    size_t size = 0;
+    expect_ok(wb_file_read(PATH, SIZE_MAX / 2, &found, &size));
+    const uint64_t sum = wb_hash(found, size);
+    free(found);
+    return sum;
+}
+
+static void what_is_read_back_is_what_stands_there(void **state) {
+    (void)state;
+    const size_t sizes[] = {0,        1,        PART - 1,     PART,
+                            PART + 1, 2 * PART, 3 * PART - 1, 5 * PART + 12345};
+    unsigned char *data = pattern(6 * PART);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        uint64_t sum = 0;
+        expect_ok(wb_file_write_and_read(PATH, data, sizes[s], &sum));
+        assert_true(sum == wb_hash(data, sizes[s]));
+        holds(data, sizes[s]);
+    }
+    free(data);
+}
+
+static long wrong_write;
+
+static bool flips_a_bit(long n, int file, unsigned char *data, size_t bytes) {
+    (void)file;
+    data[bytes / 3] = (unsigned char)(data[bytes / 3] ^ (n == wrong_write ? 4 : 0));
+    return true;
+}
+
+static bool loses_a_write(long n, int file, unsigned char *data, size_t bytes) {
+    (void)file;
+    (void)data;
+    (void)bytes;
+    return n != wrong_write;
+}
+
+/* Whichever of its parts it is. */
+static void a_part_that_is_wrong_on_disk_is_seen(void **state) {
+    (void)state;
+    enum { PARTS = 5 };
+    const size_t bytes = (PARTS - 1) * PART + 12345;
+    unsigned char *data = pattern(bytes);
+    for (wrong_write = 1; wrong_write <= PARTS; wrong_write++) {
+        uint64_t sum = 0;
+        wb_disk_set(flips_a_bit);
+        expect_ok(wb_file_write_and_read(PATH, data, bytes, &sum));
+        assert_true(sum != wb_hash(data, bytes));
+        assert_true(sum == sum_on_disk());
+        wb_disk_set(loses_a_write);
+        expect_error(wb_file_write_and_read(PATH, data, bytes, &sum), WB_ERR_DISK,
+                     "the file ends before");
+        assert_false(wb_path_is_file(PATH ".tmp"));
+    }
+    wb_disk_set(NULL);
+    free(data);
+}
+
+static int64_t most_held;
+
+static bool counts_pages(long n, int file, unsigned char *data, size_t bytes) {
+    (void)data;
+    const int reading = open(PATH ".tmp", O_RDONLY | O_CLOEXEC);
+    assert_true(reading >= 0);
+    if (n > 1 && file_system_forgets(file)) {
+        const int64_t held = pages_held(reading, (size_t)n * bytes);
+        most_held = held > most_held ? held : most_held;
+    }
+    (void)close(reading);
+    return true;
+}
+
+/* At most what is being written, what is on its way, and what the system holds in larger blocks. */
+static void what_was_read_back_is_forgotten(void **state) {
+    (void)state;
+    const size_t bytes = 12 * PART;
+    unsigned char *data = pattern(bytes);
+    uint64_t sum = 0;
+    most_held = 0;
+    wb_disk_set(counts_pages);
+    expect_ok(wb_file_write_and_read(PATH, data, bytes, &sum));
+    wb_disk_set(NULL);
+    print_message("# of %zu pages at most %lld were held\n", bytes / PAGE, (long long)most_held);
+    assert_true(most_held <= 4 * PART / PAGE);
+    holds(data, bytes);
+    free(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_draft_is_what_was_appended),
         cmocka_unit_test(a_long_draft_that_is_discarded_leaves_what_was_there),
         cmocka_unit_test(a_long_draft_is_on_disk_before_its_end),
+        cmocka_unit_test(what_is_read_back_is_what_stands_there),
+        cmocka_unit_test(a_part_that_is_wrong_on_disk_is_seen),
+        cmocka_unit_test(what_was_read_back_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
