@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 enum {
-    PART = 4 << 20,    /* bytes of a long file that go to disk together */
-    BLOCK = 512 << 10, /* bytes read back at once: they are hashed where they are near */
+    PART = 1 << 20, /* bytes of a long file that go to disk together, and are then read back */
+    ON_THE_WAY = 4, /* parts that may be on their way while the next is written */
 };
 
 wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
@@ -139,7 +139,7 @@ static wb_status begin_to_read_back(wb_draft *draft) {
     open_behind(draft);
     WB_CHECK(draft->behind >= 0, WB_ERR_DISK, "%s: cannot open once more: %s", draft->temporary,
              strerror(errno));
-    draft->block = malloc(BLOCK);
+    draft->block = malloc(PART);
     WB_CHECK(draft->block, WB_ERR_MEMORY, "%s: no memory to read it back", draft->path);
     WB_TRY(wb_hasher_create(&draft->checked));
 done:
@@ -152,7 +152,7 @@ static wb_status read_back(wb_draft *draft, int64_t end) {
     const int64_t begin = draft->read;
     while (draft->checked && draft->read < end) {
         const int64_t left = end - draft->read;
-        const size_t size = left < BLOCK ? (size_t)left : BLOCK;
+        const size_t size = left < PART ? (size_t)left : PART;
         WB_TRY(wb_file_read_at(draft->behind, draft->temporary, draft->read, draft->block, size));
         wb_hasher_add(draft->checked, draft->block, size);
         draft->read += (int64_t)size;
@@ -164,20 +164,19 @@ done:
     return status == WB_ERR_INPUT ? WB_ERR_DISK : status;
 }
 
-/* Sends the part that is now whole to disk and waits for the one before it, so that little is left
- * for the end. This is advice that some file systems do not take. A part that cannot be written is
- * told once to each that has the file open: here nobody listens, so that fsync tells it to who
- * wrote. */
+/* Sends the part that is now whole to disk and waits for one before it, so that little is left for
+ * the end. This is advice that some file systems do not take. A part that cannot be written is told
+ * once to each that has the file open: here nobody listens, so that fsync tells it to who wrote. */
 static wb_status write_behind(wb_draft *draft) {
     static const unsigned all =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    const int64_t part = draft->written - PART;
+    const int64_t part = draft->written - PART, before = part - ON_THE_WAY * PART;
     open_behind(draft);
     (void)sync_file_range(draft->behind, part, PART, SYNC_FILE_RANGE_WRITE);
-    if (part > 0) {
-        (void)sync_file_range(draft->behind, part - PART, PART, all);
+    if (before >= 0) {
+        (void)sync_file_range(draft->behind, before, PART, all);
     }
-    return read_back(draft, part);
+    return read_back(draft, before + PART);
 }
 
 static void stop_behind(wb_draft *draft) {

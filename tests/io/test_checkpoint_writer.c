@@ -225,6 +225,25 @@ static void a_file_that_is_gone_is_not_leaned_on(void **state) {
     wb_checkpoint_writer_destroy(writer);
 }
 
+/* One that is there, and damaged, is found when a generation that leans on it is verified. */
+static void a_damaged_file_is_not_leaned_on(void **state) {
+    (void)state;
+    char path[WB_PATH];
+    size_t bytes = 0;
+    wb_checkpoint_writer *writer = open_writer(10, NULL, NULL);
+    train(1, 0, -1);
+    assert_ok(write_step(writer, 1));
+    in_run(path, 1, "state.h5");
+    char *data = get_bytes(path, &bytes);
+    data[bytes / 2] = (char)(data[bytes / 2] ^ 0x10);
+    put_bytes(path, data, bytes);
+    free(data);
+    train(2, 0, 2);
+    assert_refused(write_step(writer, 2), WB_ERR_CHECKPOINT, "step-1/state.h5: damaged");
+    assert_int_equal(file_bytes(2), -1);
+    wb_checkpoint_writer_destroy(writer);
+}
+
 /* Nor is one that has another length, the one that is to be replaced, or a newer one. */
 static void only_whole_older_files_are_leaned_on(void **state) {
     (void)state;
@@ -407,6 +426,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(no_single_damaged_file_takes_all_generations, fresh_run,
                                         drop_run),
         cmocka_unit_test_setup_teardown(a_file_that_is_gone_is_not_leaned_on, fresh_run, drop_run),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_not_leaned_on, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(only_whole_older_files_are_leaned_on, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(a_state_of_other_arrays_is_refused, fresh_run, drop_run),
         cmocka_unit_test_setup_teardown(a_generation_is_readable_with_h5py, fresh_run, drop_run),

@@ -13,7 +13,8 @@
 #define PATH WB_TEST_SCRATCH "/draft"
 
 enum {
-    PART = 4 << 20, /* of files.c */
+    PART = 1 << 20, /* of files.c */
+    ON_THE_WAY = 4, /* likewise, parts */
     PAGE = 4096,
     TMPFS = 0x01021994, /* its pages are the file */
 };
@@ -101,7 +102,7 @@ static bool file_system_forgets(int file) {
  * stands in pages that it holds in larger blocks. */
 static void a_long_draft_is_on_disk_before_its_end(void **state) {
     (void)state;
-    const size_t bytes = 12 * PART + 12345;
+    const size_t bytes = 48 * PART + 12345;
     unsigned char *data = pattern(bytes);
     wb_draft draft = WB_DRAFT_NONE;
     expect_ok(wb_draft_begin(&draft, PATH));
@@ -113,7 +114,7 @@ static void a_long_draft_is_on_disk_before_its_end(void **state) {
     expect_ok(wb_draft_commit(&draft));
     if (file_system_forgets(file)) {
         print_message("# of %zu pages %lld are not on disk\n", bytes / PAGE, (long long)during);
-        assert_true(during <= 4 * PART / PAGE);
+        assert_true(during <= (ON_THE_WAY + 3) * PART / PAGE);
     }
     (void)close(file);
     holds(data, bytes);
@@ -133,8 +134,8 @@ static uint64_t sum_on_disk(void) {
 static void what_is_read_back_is_what_stands_there(void **state) {
     (void)state;
     const size_t sizes[] = {0,        1,        PART - 1,     PART,
-                            PART + 1, 2 * PART, 3 * PART - 1, 5 * PART + 12345};
-    unsigned char *data = pattern(6 * PART);
+                            PART + 1, 2 * PART, 3 * PART - 1, 7 * PART + 12345};
+    unsigned char *data = pattern(8 * PART);
     for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
         uint64_t sum = 0;
         expect_ok(wb_file_write_and_read(PATH, data, sizes[s], &sum));
@@ -162,7 +163,7 @@ static bool loses_a_write(long n, int file, unsigned char *data, size_t bytes) {
 /* Whichever of its parts it is. */
 static void a_part_that_is_wrong_on_disk_is_seen(void **state) {
     (void)state;
-    enum { PARTS = 5 };
+    enum { PARTS = 7 };
     const size_t bytes = (PARTS - 1) * PART + 12345;
     unsigned char *data = pattern(bytes);
     for (wrong_write = 1; wrong_write <= PARTS; wrong_write++) {
@@ -197,7 +198,7 @@ static bool counts_pages(long n, int file, unsigned char *data, size_t bytes) {
 /* At most what is being written, what is on its way, and what the system holds in larger blocks. */
 static void what_was_read_back_is_forgotten(void **state) {
     (void)state;
-    const size_t bytes = 12 * PART;
+    const size_t bytes = 48 * PART;
     unsigned char *data = pattern(bytes);
     uint64_t sum = 0;
     most_held = 0;
@@ -205,7 +206,7 @@ static void what_was_read_back_is_forgotten(void **state) {
     expect_ok(wb_file_write_and_read(PATH, data, bytes, &sum));
     wb_disk_set(NULL);
     print_message("# of %zu pages at most %lld were held\n", bytes / PAGE, (long long)most_held);
-    assert_true(most_held <= 4 * PART / PAGE);
+    assert_true(most_held <= (ON_THE_WAY + 3) * PART / PAGE);
     holds(data, bytes);
     free(data);
 }
