@@ -39,7 +39,13 @@ wb_status wb_token_cache_create(wb_token_cache **cache, size_t limit) {
     wb_token_cache *made = calloc(1, sizeof(*made));
     WB_CHECK(made, WB_ERR_MEMORY, "no memory for a cache of tokens");
     made->limit = limit;
-    (void)pthread_mutex_init(&made->lock, NULL);
+    pthread_mutexattr_t briefly; /* held: who waits does not go to sleep at once */
+    (void)pthread_mutexattr_init(&briefly);
+#ifdef __GLIBC__
+    (void)pthread_mutexattr_settype(&briefly, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+    (void)pthread_mutex_init(&made->lock, &briefly);
+    (void)pthread_mutexattr_destroy(&briefly);
     *cache = made;
 done:
     return status;
