@@ -80,16 +80,6 @@ static inline double test_slowness(void) {
 #endif
 }
 
-/* How much more than usual a result may differ: valgrind shows a processor with AVX2, whose kernels
- * of OpenBLAS add up in another order. */
-static inline double test_roughness(void) {
-#ifdef WB_MEMCHECK
-    return 5.0;
-#else
-    return 1.0;
-#endif
-}
-
 /* WB_TEST_SEED, or the clock; printed, so that a failure can be repeated. */
 static inline uint64_t test_seed(void) {
     static uint64_t seed;

@@ -150,7 +150,7 @@ static void representations_loss_and_gradient_equal_pytorch(void **state) {
             wanted = fixture_array(fixture, name, &count);
             assert_int_equal(count, total);
             /* the exactness contract: DESIGN section 3 */
-            expect_relative(grads, wanted, count, 1e-5 * test_roughness(), name);
+            expect_relative(grads, wanted, count, 1e-5, name);
             free(wanted);
             free(grads);
         }
