@@ -95,6 +95,10 @@ int64_t wb_comm_calls(const wb_comm *comm) {
     return comm->calls;
 }
 
+double wb_comm_called(const wb_comm *comm) {
+    return comm->called;
+}
+
 const char *wb_comm_library(void) {
     static char text[MPI_MAX_LIBRARY_VERSION_STRING];
     int length = 0;
@@ -115,7 +119,7 @@ wb_status wb_agree(wb_comm *comm, wb_status mine) {
 
 wb_status wb_agree_most(wb_comm *comm, wb_status mine, int *most) {
     wb_status status = WB_OK;
-    comm->calls++;
+    wb_begin_call(comm);
     /* the lowest failed rank, and the most as a least; then how many failed */
     int least[2] = {mine == WB_OK ? INT_MAX : comm->rank, -*most}, failed = mine == WB_OK ? 0 : 1;
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, least, 2, MPI_INT, MPI_MIN, comm->mpi));

@@ -35,6 +35,9 @@ int64_t wb_comm_reductions(const wb_comm *comm);
  * others wait for has begun fewer. Usable from another thread. */
 int64_t wb_comm_calls(const wb_comm *comm);
 
+/* Local. When it has begun the last of them, of wb_now; 0: none yet. Likewise. */
+double wb_comm_called(const wb_comm *comm);
+
 /* Local. Name and version of the MPI library. */
 const char *wb_comm_library(void);
 

@@ -4,6 +4,7 @@
 
 #include "comm.h"
 #include "memcheck.h"
+#include "units.h"
 
 #include <mpi.h>
 
@@ -11,8 +12,16 @@ struct wb_comm {
     MPI_Comm mpi;
     int rank, world, local_world;
     int64_t reductions;
-    _Atomic int64_t calls; /* collective calls begun; read by other threads */
+    /* read by other threads */
+    _Atomic int64_t calls; /* collective calls begun */
+    _Atomic double called; /* when the last one was, of wb_now */
 };
+
+/* Local. At the beginning of each collective call. */
+static inline void wb_begin_call(wb_comm *comm) {
+    comm->calls++;
+    comm->called = wb_now();
+}
 
 /* Local. Turns an MPI result into a status with MPI's own text. */
 wb_status wb_mpi_check(int result, const char *call, const char *file, int line);

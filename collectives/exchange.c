@@ -26,7 +26,7 @@ wb_status wb_gather_rows(wb_comm *comm, void *all, const void *mine, const int64
     WB_TRY_MPI(MPI_Type_commit(&row));
     const char *const given = mine ? mine : (char *)all + (size_t)places[comm->rank] * row_bytes;
     WB_SENDS(given, (size_t)counts[comm->rank] * row_bytes);
-    comm->calls++;
+    wb_begin_call(comm);
     WB_TRY_MPI(MPI_Allgatherv(mine ? mine : MPI_IN_PLACE, counts[comm->rank], row, all, counts,
                               places, row, comm->mpi));
 done:
@@ -39,7 +39,7 @@ done:
 
 static wb_status broadcast_from(wb_comm *comm, int root, void *data, int64_t bytes) {
     wb_status status = WB_OK;
-    comm->calls++;
+    wb_begin_call(comm);
     WB_SENDS(data, comm->rank == root ? bytes : 0);
     for (int64_t at = 0; at < bytes; at += PIECE) {
         const int64_t piece = bytes - at < PIECE ? bytes - at : PIECE;
@@ -70,7 +70,7 @@ done:
 wb_status wb_reduce_floats(wb_comm *comm, float *values, int64_t count) {
     wb_status status = WB_OK;
     comm->reductions++;
-    comm->calls++;
+    wb_begin_call(comm);
     if (comm->world == 1) {
         return WB_OK;
     }
@@ -87,7 +87,7 @@ done:
 wb_status wb_reduce_spread(wb_comm *comm, double *least, double *mean, double *most,
                            const double *values, int count) {
     wb_status status = WB_OK;
-    comm->calls++;
+    wb_begin_call(comm);
     WB_SENDS(values, (size_t)count * sizeof(*values));
     WB_TRY_MPI(MPI_Allreduce(values, least, count, MPI_DOUBLE, MPI_MIN, comm->mpi));
     WB_TRY_MPI(MPI_Allreduce(values, most, count, MPI_DOUBLE, MPI_MAX, comm->mpi));
@@ -101,7 +101,7 @@ done:
 
 wb_status wb_reduce_sums(wb_comm *comm, double *values, int count) {
     wb_status status = WB_OK;
-    comm->calls++;
+    wb_begin_call(comm);
     WB_SENDS(values, (size_t)count * sizeof(*values));
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->mpi));
 done:
@@ -110,7 +110,7 @@ done:
 
 wb_status wb_reduce_marks(wb_comm *comm, uint8_t *marks, int64_t count) {
     wb_status status = WB_OK;
-    comm->calls++;
+    wb_begin_call(comm);
     WB_SENDS(marks, count);
     WB_TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, marks, wb_int(count), MPI_UINT8_T, MPI_MAX, comm->mpi));
 done:
@@ -145,7 +145,7 @@ done:
 }
 
 wb_status wb_hand_over(wb_comm *comm, int from, int to, void *data, int64_t bytes) {
-    comm->calls++;
+    wb_begin_call(comm);
     if (comm->rank == from) {
         return send(comm, to, data, bytes);
     }
@@ -166,7 +166,7 @@ wb_status wb_collect(wb_comm *comm, void **all, int64_t *sizes, const void *mine
     wb_status status = WB_OK;
     char *made = NULL;
     *all = NULL;
-    comm->calls++;
+    wb_begin_call(comm);
     WB_TRY_MPI(MPI_Gather(&bytes, 1, MPI_INT64_T, sizes, 1, MPI_INT64_T, 0, comm->mpi));
     if (comm->rank == 0) {
         int64_t total = 1;

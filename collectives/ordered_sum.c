@@ -448,7 +448,7 @@ done:
 
 wb_status wb_ordered_sum_finish(wb_ordered_sum *sum) {
     wb_status status = WB_OK;
-    sum->comm->calls++;
+    wb_begin_call(sum->comm);
     sum->comm->reductions++;
     WB_TRY(wb_ordered_sum_settle(sum, 0));
     for (int64_t i = 0; i < sum->bucket_count; i++) {

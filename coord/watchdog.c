@@ -31,8 +31,9 @@ struct wb_watchdog {
     double recent[STEPS];   /* seconds of the last steps, a ring; of the main thread only */
     int64_t steps;
     _Atomic int64_t step; /* the last one done */
-    _Atomic double limit; /* of a phase that may take the patience once */
+    _Atomic double limit; /* of a phase that may take the patience once; 0 in the first step */
     double let_be;        /* until then, of wb_now; from here on of the thread only */
+    double began;         /* the first step, or a moment later; 0: not yet */
     double looked, heard; /* when it last looked at the rank, and at the question */
     struct timespec asked;
     pthread_t thread;
@@ -241,17 +242,37 @@ static void listen(wb_watchdog *w, wb_phase phase, double seconds, double now) {
     }
 }
 
+/* In the first step nobody knows how long one takes. But who waits for the others has done as much
+ * as they have to do, except to read: one rank may find in memory what another has to fetch. */
+static double first_limit(const wb_watchdog *w, wb_phase phase, double since) {
+    const double called = wb_comm_called(w->comm), most = 10.0 * w->patience;
+    const bool waits = called > since && phase > WB_PHASE_READ && phase <= WB_PHASE_COMPARE;
+    return waits && w->began > 0.0
+               ? fmin(most, called - since + fmax(w->patience, 10.0 * (called - w->began)))
+               : most;
+}
+
+static double limit_of(const wb_watchdog *w, wb_phase phase, double since) {
+    const double limit = w->limit;
+    return phase == WB_PHASE_EVALUATE ? w->patience
+           : limit > 0.0              ? limit
+                                      : first_limit(w, phase, since);
+}
+
 static void look(wb_watchdog *w) {
     const double since = w->time->since, now = wb_now();
     const wb_phase phase = w->time->current;
     const bool evaluates = phase == WB_PHASE_EVALUATE;
     const double seconds = now - since, times = wb_phase_patience(phase);
-    const double limit = (evaluates ? w->patience : w->limit) * times;
+    const double limit = limit_of(w, phase, since) * times;
     const double silence = fmax(w->patience, SILENCE) * times;
     if (now - w->looked > FRESH * fmax(w->patience, SILENCE)) {
         w->let_be = now + w->patience; /* this process was stopped, others perhaps with it */
     }
     w->looked = now;
+    if (w->began == 0.0 && phase >= WB_PHASE_READ && phase <= WB_PHASE_COMPARE) {
+        w->began = since;
+    }
     listen(w, phase, seconds, now);
     if (seconds > limit && now > w->let_be) {
         if (!evaluates || !goes_on(w, limit)) {
@@ -322,7 +343,6 @@ wb_status wb_watchdog_start(wb_watchdog **watchdog, const char *run_folder, doub
     w->time = time;
     w->comm = comm;
     w->patience = patience;
-    w->limit = 10.0 * patience;
     w->pause = fmin(1.0, patience / 20.0);
     w->looked = wb_now();
     w->host = wb_host();

@@ -6,6 +6,7 @@
  * When the rank enters the phase, a number, for the N-th time,
  *
  *     kill segv stop   it gets this signal
+ *     spin             it goes no further, and its other threads live
  *     skip             its next exchange with the other ranks is left out
  *
  * and the time, in seconds since 1970, goes to the file WB_PHASE_FAULT_TIME. WB_PHASE_FAULT=list
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct {
     char kind[8];
@@ -59,6 +61,10 @@ void __wrap_wb_timetable_enter(wb_timetable *table, wb_phase phase) {
         tell_time();
         if (strcmp(fault.kind, "skip") == 0) {
             fault.skips = true;
+        } else if (strcmp(fault.kind, "spin") == 0) {
+            for (;;) {
+                (void)sleep(1);
+            }
         } else {
             (void)raise(strcmp(fault.kind, "kill") == 0   ? SIGKILL
                         : strcmp(fault.kind, "segv") == 0 ? SIGSEGV

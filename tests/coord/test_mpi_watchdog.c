@@ -142,6 +142,28 @@ static void who_waits_in_the_first_step_is_answered(void **state) {
     wb_watchdog_stop(watchdog);
 }
 
+/* 0.1 s are allowed: rank 0 works for 0.3 s and then waits for 1.2 s, which is less than ten times
+ * as long; the others have a new part every 0.3 s. */
+static void who_waits_in_the_first_step_allows_what_it_took(void **state) {
+    (void)state;
+    if (wb_comm_world(comm) != 2 && wb_comm_world(comm) != 3) {
+        skip();
+    }
+    const tiny_run run = tiny_make(comm, "allows");
+    wb_timetable time;
+    wb_watchdog *watchdog;
+    wb_timetable_start(&time);
+    expect_ok(wb_watchdog_start(&watchdog, run.folder, 0.2, &time, comm));
+    wb_timetable_enter(&time, WB_PHASE_READ);
+    (void)usleep(100000);
+    for (int part = 0; part < (wb_comm_rank(comm) > 0 ? 3 : 1); part++) {
+        wb_timetable_enter(&time, WB_PHASE_ENCODE);
+        (void)usleep(300000);
+    }
+    expect_ok(wb_agree(comm, WB_OK));
+    wb_watchdog_stop(watchdog);
+}
+
 int main(int argc, char **argv) {
     expect_ok(wb_comm_create(&comm, &argc, &argv));
     const struct CMUnitTest tests[] = {
@@ -152,6 +174,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(long_phases_and_slow_steps_are_let_be),
         cmocka_unit_test(who_waits_in_an_evaluation_lets_the_others_go_on),
         cmocka_unit_test(who_waits_in_the_first_step_is_answered),
+        cmocka_unit_test(who_waits_in_the_first_step_allows_what_it_took),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     wb_comm_destroy(comm);
