@@ -262,7 +262,7 @@ static double limit_of(const wb_watchdog *w, wb_phase phase, double since) {
 static void look(wb_watchdog *w) {
     const double since = w->time->since, now = wb_now();
     const wb_phase phase = w->time->current;
-    const bool evaluates = phase == WB_PHASE_EVALUATE;
+    const bool in_parts = phase == WB_PHASE_EVALUATE || w->limit == 0.0;
     const double seconds = now - since, times = wb_phase_patience(phase);
     const double limit = limit_of(w, phase, since) * times;
     const double silence = fmax(w->patience, SILENCE) * times;
@@ -275,7 +275,7 @@ static void look(wb_watchdog *w) {
     }
     listen(w, phase, seconds, now);
     if (seconds > limit && now > w->let_be) {
-        if (!evaluates || !goes_on(w, limit)) {
+        if (!in_parts || !goes_on(w, limit)) {
             end_run(w, limit);
         }
         w->let_be = now + NOTED * limit;
