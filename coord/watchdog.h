@@ -11,11 +11,11 @@
  *
  * A rank that does not answer may be waited for during `patience` seconds, times what the phase may
  * take (timetable.h), the first step included. If all answer, `patience` or ten median steps are
- * allowed, times likewise. In the first step who waits allows each part `patience` or ten times what
- * it took itself until then; who works has ten times the patience: a rank that is stuck looks like
- * one whose first step is slow. An evaluation may take for ever: its parts have
- * `patience`, and who has long finished its own share waits on as long as the ranks behind it
- * answer and go on. The time in which a whole job is stopped, as Slurm suspends it, does not count.
+ * allowed, times likewise. In the first step who waits allows each part `patience` or ten times
+ * what it took itself until then; who works has ten times the patience: a rank that is stuck looks
+ * like one whose first step is slow. An evaluation may take for ever: its parts have `patience`,
+ * and who has long finished its own share waits on as long as the ranks behind it answer and go on.
+ * The time in which a whole job is stopped, as Slurm suspends it, does not count.
  */
 #ifndef WB_WATCHDOG_H
 #define WB_WATCHDOG_H
