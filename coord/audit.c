@@ -183,14 +183,13 @@ done:
 /* ---- Once more
  * --------------------------------------------------------------------------------------- */
 
-size_t wb_audit_bytes(const wb_trainer *t, bool ordered) {
+size_t wb_audit_bytes(const wb_trainer *t, int64_t gradient_floats) {
     const int64_t n = t->config->batch_size / t->slot_total + 1,
                   sequences = n * (1 + t->shape.group);
     const size_t slack = 4096; /* rounding */
     return wb_batch_bytes(&t->shape, n) +
            2 * wb_float_bytes(sequences * t->model.folder.spec.hidden) +
-           (size_t)(sequences + 1) * sizeof(int64_t) + slack +
-           (ordered ? 0 : wb_float_bytes(t->model.table.total));
+           (size_t)(sequences + 1) * sizeof(int64_t) + slack + wb_float_bytes(gradient_floats);
 }
 
 /* From the texts themselves, not from tokens that were kept. */

@@ -67,8 +67,9 @@ wb_status wb_audit_check_sums(const wb_audit *audit, const wb_trainer *trainer, 
  * do not agree; WB_ERR_INPUT, WB_ERR_MEMORY. */
 wb_status wb_audit_run(const wb_audit *audit, wb_trainer *trainer, const wb_batch_rows *batch);
 
-/* Local. Bytes of the step arena that wb_audit_prepare takes, and wb_audit_run beside them. */
+/* Local. Bytes of the step arena that wb_audit_prepare takes, and wb_audit_run beside them, which
+ * in fast mode holds gradients of the slot: gradient_floats of them, 0 in ordered mode. */
 size_t wb_audit_prepared_bytes(const wb_trainer *trainer);
-size_t wb_audit_bytes(const wb_trainer *trainer, bool ordered);
+size_t wb_audit_bytes(const wb_trainer *trainer, int64_t gradient_floats);
 
 #endif

@@ -154,8 +154,8 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* The loss is done with its part when an audit takes its own. */
-static size_t step_bytes(const wb_trainer *t) {
+/* The loss is done with its part when an audit takes its own. gradient_floats: of a slot. */
+static size_t step_bytes(const wb_trainer *t, int64_t gradient_floats) {
     const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
@@ -166,7 +166,7 @@ static size_t step_bytes(const wb_trainer *t) {
     const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
     const size_t touched = (size_t)t->model.folder.spec.vocabulary;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
-    const size_t audit = t->audits ? wb_audit_bytes(t, adds_in_order(t)) : 0;
+    const size_t audit = t->audits ? wb_audit_bytes(t, adds_in_order(t) ? 0 : gradient_floats) : 0;
     const size_t prepared = t->audits ? wb_audit_prepared_bytes(t) : 0;
     return wb_batch_bytes(&t->shape, n) + mine + guided + touched + prepared + slack +
            larger(wb_contrast_bytes(t, n, own_slots), audit);
@@ -192,7 +192,7 @@ static wb_status reserve(wb_trainer *t) {
     if (ordered) {
         WB_TRY(wb_ordered_sum_create(&t->ordered, t->comm, t->slot_total, total, t->run_arena));
     }
-    const size_t step = step_bytes(t);
+    const size_t step = step_bytes(t, total);
     WB_TRY(wb_arena_create(&t->step_arena, "step", step));
     /* a checkpoint: a copy of the state, and its file in memory */
     const size_t save = wb_comm_rank(t->comm) == 0 ? 2 * (size_t)(1 + arrays) * one : 0;
@@ -262,7 +262,7 @@ size_t wb_trainer_expected_peak(const wb_trainer *t, size_t activations, int64_t
                      wb_ordered_sum_bytes(t->comm, t->slot_total, gradient_floats);
     }
     return t->program + wb_float_bytes(total) + wb_arena_peak(t->run_arena) - untouched +
-           wb_arena_left(t->step_arena) + bytes_of_tokens(t) + activations;
+           step_bytes(t, gradient_floats) + bytes_of_tokens(t) + activations;
 }
 
 void wb_trainer_gradient(const wb_trainer *t, float *grads) {
