@@ -83,8 +83,7 @@ def wide_data(folder, rows):
 
 
 def by_memory(args, data):
-    # an audited step takes more memory than others
-    wide = {**STATIC, "data.train": wide_data(os.path.join(data, "wide"), 65536), "run.audit_every": 1}
+    wide = {**STATIC, "data.train": wide_data(os.path.join(data, "wide"), 65536)}
     sizes = [256, 1024, 4096, 16384] + ([65536] if args.long else [])
     runs, claims = [], []
     for size in sizes:

@@ -17,7 +17,7 @@ from compare import MODEL, mpirun, prepare
 
 # The first that fits a sample's "object symbol" takes it.
 GROUPS = (
-    ("attention and loss: products", r"widebatch wb_tile_product"),
+    ("products", r"widebatch (wb_tile_product|part_times_block|copy_block|rows_times_block)|JIT|dnnl|openblas"),
     ("attention: softmax, masks, copies", r"widebatch (wb_attention|read_head|copy_rows|place_rows|turn_|wb_tile_transpose)"),
     ("dropout: drawing masks", r"widebatch (fill_group|wb_dropout|mask_row|wb_rng)"),
     ("GELU", r"widebatch wb_gelu"),
@@ -25,7 +25,6 @@ GROUPS = (
     ("layer norms", r"widebatch (wb_add_norm|wb_norm|norm_)"),
     ("optimizer, sum over the batch", r"widebatch (update|wb_ordered_sum|send|wb_optimizer|square)"),
     ("embeddings, pooling", r"widebatch (wb_embed|wb_mean_pool|wb_first_pool|wb_normalize)"),
-    ("products of linear layers", r"JIT|dnnl|openblas"),
     ("kernel (first touch of memory, files)", r"kernel"),
     ("other", r""),
 )
