@@ -10,6 +10,15 @@
 #include <immintrin.h>
 #endif
 
+/* What the program was compiled for. */
+#if defined(__AVX512F__)
+#define WB_BUILT_FOR "AVX-512"
+#elif defined(__AVX2__)
+#define WB_BUILT_FOR "AVX2"
+#else
+#define WB_BUILT_FOR "the baseline processor"
+#endif
+
 #if defined(__AVX512F__)
 enum { WB_LANES = 16, WB_TILE_ROWS = 8 }; /* 16 of 32 registers hold a tile of two columns */
 #else

@@ -117,8 +117,7 @@ static int64_t guide_width(const wb_trainer *t) {
 }
 
 size_t wb_audit_prepared_bytes(const wb_trainer *t) {
-    const int64_t n = t->config->batch_size / t->slot_total + 1,
-                  sequences = n * (1 + t->shape.group);
+    const int64_t sequences = wb_slot_most_sequences(t);
     const size_t slack = 4096; /* rounding */
     return wb_float_bytes(sequences * (2 * t->model.folder.spec.hidden + guide_width(t))) +
            2 * (size_t)blocks_of(t->model.table.total) * sizeof(double) + sizeof(wb_slot) + slack;
@@ -184,10 +183,9 @@ done:
  * --------------------------------------------------------------------------------------- */
 
 size_t wb_audit_bytes(const wb_trainer *t, int64_t gradient_floats) {
-    const int64_t n = t->config->batch_size / t->slot_total + 1,
-                  sequences = n * (1 + t->shape.group);
+    const int64_t sequences = wb_slot_most_sequences(t);
     const size_t slack = 4096; /* rounding */
-    return wb_batch_bytes(&t->shape, n) +
+    return wb_batch_bytes(&t->shape, wb_slot_most_rows(t)) +
            2 * wb_float_bytes(sequences * t->model.folder.spec.hidden) +
            (size_t)(sequences + 1) * sizeof(int64_t) + slack + wb_float_bytes(gradient_floats);
 }

@@ -57,7 +57,7 @@ static bool keeps_scores(const wb_trainer *t) {
     enum { KEPT_BYTES = 80 << 20 };
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
-    const int64_t n = own_slots * (t->config->batch_size / t->slot_total + 1);
+    const int64_t n = own_slots * wb_slot_most_rows(t);
     const wb_infonce loss = wb_loss_of(t);
     return t->model.folder.spec.kind == WB_ENCODER_STATIC && n < KEPT_BYTES &&
            wb_infonce_kept_bytes(&loss, n) <= KEPT_BYTES;
@@ -88,7 +88,7 @@ size_t wb_contrast_bytes(const wb_trainer *t, int64_t n, int64_t slots) {
     const size_t walks =
         wb_infonce_part_bytes(&loss, n, n * t->shape.positives) + wb_infonce_scratch_bytes(&loss);
     const size_t kept = keeps_scores(t) ? wb_infonce_kept_bytes(&loss, n) : 0;
-    const int64_t one = B / t->slot_total + 1;
+    const int64_t one = wb_slot_most_rows(t);
     const size_t twin = t->audits ? wb_infonce_part_bytes(&loss, one, one * t->shape.positives) +
                                         narrow_bytes(t, one) + (size_t)B * sizeof(wb_infonce_row)
                                   : 0;

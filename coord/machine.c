@@ -6,6 +6,7 @@
 #include "gemm.h"
 #include "hash.h"
 #include "io_library.h"
+#include "lanes.h"
 #include "memory.h"
 #include "product.h"
 #include "threads.h"
@@ -18,14 +19,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#if defined(__AVX512F__)
-#define BUILT_FOR "AVX-512"
-#elif defined(__AVX2__)
-#define BUILT_FOR "AVX2"
-#else
-#define BUILT_FOR "the baseline processor"
-#endif
-
 wb_status wb_machine_check(void) {
 #if defined(__AVX512F__)
     const bool runs = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
@@ -35,7 +28,7 @@ wb_status wb_machine_check(void) {
     const bool runs = true;
 #endif
     return runs ? WB_OK
-                : WB_ERROR(WB_ERR_USAGE, "this program was built for " BUILT_FOR
+                : WB_ERROR(WB_ERR_USAGE, "this program was built for " WB_BUILT_FOR
                                          ", which this processor lacks; build it again here, or "
                                          "with -DWB_NATIVE=OFF for any x86-64-v3 machine");
 }
@@ -120,7 +113,7 @@ char **wb_machine_first_environment(void) {
 void wb_machine_print_version(FILE *out) {
     (void)fprintf(out,
                   "widebatch " WB_VERSION "\n"
-                  "built for   " BUILT_FOR ", " __VERSION__ "\n"
+                  "built for   " WB_BUILT_FOR ", " __VERSION__ "\n"
                   "MPI         %s\n"
                   "BLAS        %s\n"
                   "products    fp32: %s; bf16: %s\n"
@@ -168,7 +161,7 @@ uint64_t wb_machine_kind(void) {
     FILE *const out = open_memstream(&text, &bytes);
     if (out) {
         print_line(out, "processor", "/proc/cpuinfo", "model name");
-        (void)fprintf(out, BUILT_FOR " %s", wb_product_library(WB_BF16));
+        (void)fprintf(out, WB_BUILT_FOR " %s", wb_product_library(WB_BF16));
         (void)fclose(out);
     }
     const uint64_t kind = wb_hash(text ? text : "", text ? bytes : 0);

@@ -130,7 +130,7 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
          "memory of one rank for tokens of training texts, which later epochs do not read again; " \
          "as much for those of evaluations; 0: none")                                              \
     COUNT(memory_chunk_tokens, "memory.chunk_tokens", 4096, 1, 1 << 30, FREE,                      \
-          "tokens encoded at once")                                                                \
+          "tokens encoded at once; by a static encoder 64 times as many")                          \
     COUNT(checkpoint_every, "checkpoint.every", 200, 0, INT32_MAX, FREE,                           \
           "steps between checkpoints; 0: only at the end")                                         \
     COUNT(checkpoint_full_every, "checkpoint.full_every", 10, 1, 1000000, FREE,                    \

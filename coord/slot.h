@@ -24,6 +24,15 @@ static inline int64_t wb_slot_row(int64_t B, int64_t slots, int64_t number) {
     return (int64_t)((__int128)B * number / slots);
 }
 
+/* Local. What a slot has at most: rows, and sequences of these. */
+static inline int64_t wb_slot_most_rows(const wb_trainer *t) {
+    return t->config->batch_size / t->slot_total + 1;
+}
+
+static inline int64_t wb_slot_most_sequences(const wb_trainer *t) {
+    return wb_slot_most_rows(t) * (1 + t->shape.group);
+}
+
 /* Local. Tokens that a chunk of a slot holds at most. */
 static inline int64_t wb_slot_chunk_tokens(const wb_trainer *t) {
     return wb_encoder_chunk_tokens(t->model.encoder, t->config->memory_chunk_tokens);

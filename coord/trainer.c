@@ -10,6 +10,7 @@
 #include "log.h"
 #include "memory.h"
 #include "same_sum.h"
+#include "slot.h"
 #include "threads.h"
 #include "units.h"
 
@@ -156,14 +157,14 @@ static size_t larger(size_t a, size_t b) {
 
 /* The loss is done with its part when an audit takes its own. gradient_floats: of a slot. */
 static size_t step_bytes(const wb_trainer *t, int64_t gradient_floats) {
-    const int64_t B = t->config->batch_size, d = t->model.folder.spec.hidden;
+    const int64_t d = t->model.folder.spec.hidden;
     const int world = wb_comm_world(t->comm);
     const int64_t own_slots = (t->slot_total + world - 1) / world;
-    const int64_t n = own_slots * (B / t->slot_total + 1), group = t->shape.group;
+    const int64_t n = own_slots * wb_slot_most_rows(t), group = t->shape.group;
     const int64_t guide = t->guide.encoder ? t->guide.folder.spec.hidden : 0;
     const size_t mine =
         2 * wb_float_bytes(n * (1 + group) * (d + 4)) + wb_float_bytes(n * (1 + group) * guide);
-    const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, B / t->slot_total + 1) : 0;
+    const size_t guided = guide > 0 ? wb_batch_bytes(&t->guide_shape, wb_slot_most_rows(t)) : 0;
     const size_t touched = (size_t)t->model.folder.spec.vocabulary;
     const size_t slack = ((size_t)1 << 20) + (size_t)t->slot_total * 4096; /* tables */
     const size_t audit = t->audits ? wb_audit_bytes(t, adds_in_order(t) ? 0 : gradient_floats) : 0;

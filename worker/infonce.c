@@ -8,6 +8,7 @@
  */
 #include "infonce.h"
 
+#include "numbers.h"
 #include "threads.h"
 #include "tile_product.h"
 #include "units.h"
@@ -430,13 +431,6 @@ static void keep_scores(const wb_infonce_kept *kept, const tile *t) {
     }
 }
 
-static void ask_line(const float *line, int64_t n) {
-    enum { LINE = 16 };
-    for (int64_t i = 0; i < n; i += LINE) {
-        __builtin_prefetch(line + i);
-    }
-}
-
 /* True where all scores of a tile of the second walk are kept: its passages are the rank's own in
  * any case, its queries must be, too. */
 static bool is_kept(const wb_infonce_kept *kept, const tile *t) {
@@ -754,7 +748,7 @@ static void add_kept_tile(float *dx, const term *of, const tile *t, const walk *
     for (int64_t j = 0; j < t->columns; j++) {
         const float *kept = kept_at(w->batch->kept, t->first_row, t->first_column + j);
         float *line = t->scores + j * t->rows;
-        ask_line(kept + w->batch->kept->apart, t->rows);
+        wb_numbers_ask(wb_fp32(kept), w->batch->kept->apart, t->rows);
 #pragma omp simd
         for (int64_t i = 0; i < t->rows; i++) {
             line[i] = wb_exp(kept[i] - lse[i]);

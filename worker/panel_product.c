@@ -51,11 +51,8 @@ static part part_at(const pass *p, int64_t row, int64_t term, int64_t end) {
 
 /* Asks memory for the share of a part that belongs to one of `panels` panels. */
 static void ask(const part *of, int64_t panel, int64_t panels) {
-    enum { LINE = 64 / sizeof(float) };
     for (int64_t i = panel * of->runs / panels; i < (panel + 1) * of->runs / panels; i++) {
-        for (int64_t j = 0; j < of->length; j += LINE) {
-            __builtin_prefetch(of->first + i * of->ld + j, 0, 2);
-        }
+        wb_numbers_ask(wb_fp32(of->first), i * of->ld, of->length);
     }
 }
 
@@ -174,14 +171,4 @@ void wb_panel_product(float *c, bool add, const float *a, wb_transpose a_form, c
             rows_times_block(&p, m);
         }
     }
-}
-
-const char *wb_panel_product_kernel(void) {
-#if defined(__AVX512F__)
-    return "own tiles, AVX-512";
-#elif defined(__AVX2__)
-    return "own tiles, AVX2";
-#else
-    return "own tiles";
-#endif
 }

@@ -12,7 +12,4 @@
 void wb_panel_product(float *c, bool add, const float *a, wb_transpose a_form, const float *b,
                       wb_transpose b_form, const float *bias, int64_t m, int64_t n, int64_t k);
 
-/* Local. What it was compiled for: "own tiles, AVX-512". */
-const char *wb_panel_product_kernel(void);
-
 #endif

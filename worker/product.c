@@ -2,6 +2,7 @@
  * shape (its primitive cache); making it takes less than a millisecond, running it many. */
 #include "product.h"
 
+#include "lanes.h"
 #include "panel_product.h"
 #include "units.h"
 
@@ -172,7 +173,7 @@ double wb_product_rate(wb_precision precision, int64_t m, int64_t n, int64_t k, 
 
 const char *wb_product_library(wb_precision precision) {
     if (precision == WB_FP32) {
-        return wb_panel_product_kernel();
+        return "own tiles, " WB_BUILT_FOR;
     }
 #ifdef WB_ONEDNN
     static char text[64];
