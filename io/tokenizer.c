@@ -1,12 +1,13 @@
 /* The walk over a text. Most words are settled by one look into a table (known_words.h), most
- * characters of the others likewise: ASCII by byte, the rest of the basic plane by code point; only
- * what decomposes into several characters, may change places with its neighbours, or lies beyond,
- * is folded on the spot. */
+ * characters of the others likewise: ASCII by byte, the rest of the basic plane by code point, each
+ * of which is folded when it is first met; only what decomposes into several characters, may change
+ * places with its neighbours, or lies beyond, is folded each time. */
 #include "tokenizer.h"
 
 #include "known_words.h"
 #include "tokenizer_spec.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ enum { ASCII = 0x80, BASIC_PLANE = 0x10000, CODE_BITS = 0xFFFFFF, CHAR_BYTES = 4
 
 /* What one look decides about a byte or a code point. */
 typedef enum step {
-    STEP_DROP,
+    STEP_DROP = 1, /* 0: not met yet */
     STEP_WORD,
     STEP_SPACE,
     STEP_PUNCTUATION,
@@ -31,7 +32,7 @@ struct wb_tokenizer {
     unsigned char case_bit;   /* that letters lose */
     unsigned char steps[256]; /* a step for each byte; bytes from 0x80 on: STEP_FOLD */
     char lower[ASCII];        /* what an ASCII character of a word turns into */
-    uint32_t plane[BASIC_PLANE]; /* step << 24 | what the code point turns into */
+    _Atomic uint32_t *plane;  /* [BASIC_PLANE] step << 24 | what the code point turns into */
 };
 
 /* A text on its way: the ids so far, and the word that is not complete. */
@@ -64,22 +65,37 @@ static step step_of(const wb_folded *folded, int count) {
     return count == 3 && folded[0].kind == WB_CHAR_SPACE ? STEP_IDEOGRAPH : STEP_FOLD;
 }
 
-static void fill_tables(wb_tokenizer *t) {
-    wb_folded folded[WB_FOLDED_MOST] = {0};
-    for (uint32_t code = 0; code < BASIC_PLANE; code++) {
+/* Step << 24 | what the code point turns into. Threads that meet one together learn the same. */
+static uint32_t look_at(const wb_tokenizer *t, uint32_t code) {
+    if (code >= BASIC_PLANE) {
+        return (uint32_t)STEP_FOLD << 24;
+    }
+    uint32_t look = atomic_load_explicit(&t->plane[code], memory_order_relaxed);
+    if (look == 0) {
+        wb_folded folded[WB_FOLDED_MOST] = {0};
         const int count = wb_unicode_fold(code, t->spec.rules, folded);
         const step what = step_of(folded, count);
-        t->plane[code] = (uint32_t)what << 24 | folded[what == STEP_IDEOGRAPH ? 1 : 0].code;
+        look = (uint32_t)what << 24 | folded[what == STEP_IDEOGRAPH ? 1 : 0].code;
+        atomic_store_explicit(&t->plane[code], look, memory_order_relaxed);
     }
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        t->steps[byte] = byte < ASCII ? (unsigned char)(t->plane[byte] >> 24) : STEP_FOLD;
-        if (byte < ASCII) {
-            t->lower[byte] = (char)(t->plane[byte] & 0x7F);
-        }
+    return look;
+}
+
+static wb_status fill_tables(wb_tokenizer *t) {
+    wb_status status = WB_OK;
+    t->plane = calloc(BASIC_PLANE, sizeof(*t->plane));
+    WB_CHECK(t->plane, WB_ERR_MEMORY, "%s: no memory for a table of characters", t->spec.source);
+    memset(t->steps, STEP_FOLD, sizeof(t->steps));
+    for (uint32_t byte = 0; byte < ASCII; byte++) {
+        const uint32_t look = look_at(t, byte);
+        t->steps[byte] = (unsigned char)(look >> 24);
+        t->lower[byte] = (char)(look & 0x7F);
     }
     for (int64_t i = 0; i < t->spec.added_count; i++) {
         t->steps[(unsigned char)t->spec.added[i].text[0]] = STEP_ADDED;
     }
+done:
+    return status;
 }
 
 static wb_status build_tries(wb_tokenizer *t) {
@@ -130,7 +146,7 @@ wb_status wb_tokenizer_open(wb_tokenizer **tokenizer, const char *path) {
     WB_CHECK(t, WB_ERR_MEMORY, "%s: no memory for a tokenizer", path);
     WB_TRY(wb_tokenizer_spec_read(&t->spec, path));
     WB_TRY(build_tries(t));
-    fill_tables(t);
+    WB_TRY(fill_tables(t));
     WB_TRY(learn_words(t));
     *tokenizer = t;
     t = NULL;
@@ -144,6 +160,7 @@ void wb_tokenizer_close(wb_tokenizer *tokenizer) {
         wb_trie_clear(&tokenizer->pieces);
         wb_trie_clear(&tokenizer->added);
         wb_known_words_clear(&tokenizer->known);
+        free(tokenizer->plane);
         wb_tokenizer_spec_clear(&tokenizer->spec);
         free(tokenizer);
     }
@@ -265,7 +282,7 @@ static void put_folded(encoder *e, const wb_folded *folded) {
 }
 
 static void take_code(encoder *e, uint32_t code) {
-    const uint32_t look = code < BASIC_PLANE ? e->tokenizer->plane[code] : STEP_FOLD << 24;
+    const uint32_t look = look_at(e->tokenizer, code);
     wb_folded folded[WB_FOLDED_MOST];
     int count = 0;
     switch ((step)(look >> 24)) {

@@ -25,27 +25,14 @@ static void read_rows(const wb_embeddings_reader *reader) {
     free(values);
 }
 
-static char path[] = "/tmp/fuzz_embeddings_XXXXXX";
-
-static void remove_file(void) {
-    (void)unlink(path);
-}
-
-/* HDF5 asks for the real path of a file, which one in memory does not have. */
-static int make_file(void) {
-    const int file = mkstemp(path);
-    fuzz_require(file >= 0 && atexit(remove_file) == 0, "there is a file");
-    fuzz_require(wb_io_init() == WB_OK, "HDF5 opens");
-    return file;
-}
-
+/* HDF5 asks for the real path of a file, which one without a name does not have. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
-    static int file = -1;
+    static bool is_ready = false;
     wb_embeddings_reader *reader = NULL;
-    file = file < 0 ? make_file() : file;
-    fuzz_require(ftruncate(file, 0) == 0 && pwrite(file, data, bytes, 0) == (ssize_t)bytes,
-                 "the file is written");
-    if (wb_embeddings_open(&reader, path) == WB_OK) {
+    is_ready = is_ready || wb_io_init() == WB_OK;
+    fuzz_require(is_ready, "HDF5 opens");
+    if (wb_embeddings_open(&reader, fuzz_folder_with("embeddings.h5", data, bytes)->file) ==
+        WB_OK) {
         read_rows(reader);
     }
     wb_embeddings_close(reader);
