@@ -39,6 +39,13 @@ static void wipe_bar(void) {
     }
 }
 
+void wb_log_file_only(const char *line) {
+    if (log_file) {
+        (void)fprintf(log_file, "%s\n", line);
+        (void)fflush(log_file);
+    }
+}
+
 void wb_log(wb_log_level level, const char *format, ...) {
     if (log_rank != 0 || level > log_level) {
         return;
@@ -50,10 +57,7 @@ void wb_log(wb_log_level level, const char *format, ...) {
     va_end(arguments);
     wipe_bar();
     (void)fprintf(stderr, "%s\n", line);
-    if (log_file) {
-        (void)fprintf(log_file, "%s\n", line);
-        (void)fflush(log_file);
-    }
+    wb_log_file_only(line);
 }
 
 bool wb_log_has_bar(void) {

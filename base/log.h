@@ -22,6 +22,9 @@ wb_status wb_log_open(const char *path);
 /* Local. One line, without its newline. A progress bar on screen is wiped first. */
 void wb_log(wb_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Local. One line for log.txt alone, if it is open. */
+void wb_log_file_only(const char *line);
+
 /* Local. Draws a line over the last bar (stderr is a terminal), or nothing; never in log.txt. */
 void wb_log_bar(const char *text);
 

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The flag that `argument` ("--name" or "--name=value") names, or -1. */
+/* The flag that `argument` ("--name" or "--name=value") names, or -1 for none. */
 static int find_flag(const wb_flag *flags, int count, const char *argument, const char **value) {
+    if (strncmp(argument, "--", 2) != 0) {
+        return -1;
+    }
     const size_t length = strcspn(argument + 2, "=");
     *value = argument[2 + length] == '=' ? argument + 2 + length + 1 : NULL;
     for (int i = 0; i < count; i++) {
@@ -31,21 +34,54 @@ static wb_status take_flag(wb_arguments *a, const wb_flag *flag, int number, con
     return WB_OK;
 }
 
+static const wb_flag *first_of_kind(const wb_flag *flags, int count, wb_flag_kind kind) {
+    for (int i = 0; i < count; i++) {
+        if (flags[i].kind == kind) {
+            return &flags[i];
+        }
+    }
+    return NULL;
+}
+
+/* "section.key=value", with dashes before it or without, and no file's name. */
+static bool is_assignment(const char *argument) {
+    const char *const key = argument + strspn(argument, "-");
+    const size_t length = strspn(key, "abcdefghijklmnopqrstuvwxyz_.");
+    const char *const dot = memchr(key, '.', length);
+    return dot && dot > key && key[length] == '=' && !strstr(key, ".y");
+}
+
+/* Why an argument is none, and what may have been meant. */
+static wb_status not_taken(const wb_flag *flags, int count, const char *argument) {
+    const wb_flag *const repeated = first_of_kind(flags, count, WB_FLAG_REPEATED);
+    const bool has_dash = argument[0] == '-';
+    if (repeated && is_assignment(argument)) {
+        return WB_ERROR(WB_ERR_USAGE, "unexpected argument: %.200s; a key is set by --%s %.200s",
+                        argument, repeated->name, argument + strspn(argument, "-"));
+    }
+    if (!has_dash) {
+        return WB_ERROR(WB_ERR_USAGE, "unexpected argument: %.200s", argument);
+    }
+    return WB_ERROR(WB_ERR_USAGE, "unknown flag %.200s; --help lists the flags%s", argument,
+                    first_of_kind(flags, count, WB_FLAG_REST) ? "; options of sbatch follow --"
+                                                              : "");
+}
+
 wb_status wb_arguments_parse(wb_arguments *a, const wb_flag *flags, int count,
                              const char *positional, int argc, char **argv) {
     wb_status status = WB_OK;
     bool given[WB_MAX_FLAGS] = {false};
     *a = (wb_arguments){0};
     for (int i = 0; i < argc; i++) {
-        if (strncmp(argv[i], "--", 2) != 0) {
-            WB_CHECK(positional && !a->positional, WB_ERR_USAGE, "unexpected argument: %.200s",
-                     argv[i]);
+        if (argv[i][0] != '-' && positional && !a->positional && !is_assignment(argv[i])) {
             a->positional = argv[i];
             continue;
         }
-        const char *value;
+        const char *value = NULL;
         const int number = find_flag(flags, count, argv[i], &value);
-        WB_CHECK(number >= 0, WB_ERR_USAGE, "unknown flag %.200s; --help lists the flags", argv[i]);
+        if (number < 0) {
+            WB_TRY(not_taken(flags, count, argv[i]));
+        }
         const wb_flag *flag = &flags[number];
         given[number] = true;
         if (flag->kind == WB_FLAG_REST) {
@@ -75,11 +111,16 @@ done:
 }
 
 void wb_arguments_help(const wb_flag *flags, int count, FILE *out) {
+    enum { LEFT = 24 };
     for (int i = 0; i < count; i++) {
         char left[64];
-        (void)snprintf(left, sizeof(left), "--%s %s", flags[i].name,
-                       flags[i].metavar ? flags[i].metavar : "");
-        (void)fprintf(out, "  %-24s %s", left, flags[i].help);
+        const int length = snprintf(left, sizeof(left), "--%s %s", flags[i].name,
+                                    flags[i].metavar ? flags[i].metavar : "");
+        if (length > LEFT) { /* the help then begins a line */
+            (void)fprintf(out, "  %s\n  %-*s %s", left, LEFT, "", flags[i].help);
+        } else {
+            (void)fprintf(out, "  %-*s %s", LEFT, left, flags[i].help);
+        }
         if (flags[i].kind == WB_FLAG_REQUIRED) {
             (void)fputs(" (required)", out);
         } else if (flags[i].value) {

@@ -20,7 +20,7 @@ const wb_flag wb_submit_flags[] = {
     [CPUS] = {"cpus-per-task", WB_FLAG_OPTIONAL, "N", NULL,
               "threads a rank; without it the job takes whole nodes and shares them out"},
     [SET] = {"set", WB_FLAG_REPEATED, "KEY=VALUE", NULL, "set a key, as train does"},
-    [SWEEP] = {"sweep", WB_FLAG_REPEATED, "KEY=V1,V2,…", NULL,
+    [SWEEP] = {"sweep", WB_FLAG_REPEATED, "KEY=V1,V2,...", NULL,
                "a run for each value, in RUN_DIR/KEY=VALUE; several: for each combination"},
     [ALLOW_CHANGE] = {"allow-change", WB_FLAG_OPTIONAL, "KEYS", NULL, "as train does"},
     [LAUNCHER] = {"launcher", WB_FLAG_OPTIONAL, "WHICH", "auto",
@@ -28,7 +28,8 @@ const wb_flag wb_submit_flags[] = {
     [PROGRAM] = {"program", WB_FLAG_OPTIONAL, "WORDS", NULL,
                  "how the job starts widebatch, as \"apptainer exec my.sif widebatch\""},
     [PRINT] = {"print", WB_FLAG_SWITCH, NULL, NULL, "print the script, submit nothing"},
-    [REST] = {"", WB_FLAG_REST, "OPTION…", NULL, "options of sbatch, which win over the script's"},
+    [REST] = {"", WB_FLAG_REST, "OPTION...", NULL,
+              "options of sbatch, which win over the script's"},
 };
 const int wb_submit_flag_count = sizeof(wb_submit_flags) / sizeof(wb_submit_flags[0]);
 

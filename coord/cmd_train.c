@@ -19,6 +19,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 enum { SET, DRY_RUN, PRINT_CONFIG, ALLOW_CHANGE };
 const wb_flag wb_train_flags[] = {
@@ -97,7 +99,23 @@ done:
     return status;
 }
 
-/* Rank 0 owns the folder: lock, log, metrics. */
+/* Where a life begins in log.txt. */
+static void note_life(const run *r, const wb_run_owner *owner) {
+    char host[256] = "", date[64] = "", line[1024];
+    struct tm utc;
+    const int world = wb_comm_world(r->comm);
+    const time_t now = time(NULL);
+    (void)gethostname(host, sizeof(host) - 1);
+    (void)strftime(date, sizeof(date), "%F %T UTC", gmtime_r(&now, &utc));
+    (void)snprintf(line, sizeof(line),
+                   "---- %s: widebatch " WB_VERSION ", %d rank%s, host %s, pid %d%s%s", date, world,
+                   world > 1 ? "s" : "", host, (int)getpid(), owner->job ? ", job " : "",
+                   owner->job ? owner->job : "");
+    wb_log_file_only(line);
+}
+
+/* Rank 0 owns the folder: lock, log, metrics. An export that is not ours is found here, not after
+ * the training. */
 static wb_status open_folder(run *r) {
     wb_status status = WB_OK;
     char notice[512], path[WB_PATH];
@@ -106,9 +124,12 @@ static wb_status open_folder(run *r) {
                                 .restart = restart ? strtoll(restart, NULL, 10) : 0,
                                 .job_is_gone = wb_slurm_job_is_gone};
     WB_TRY(wb_run_folder_open(&r->folder, r->config.run_dir, &owner, notice, sizeof(notice)));
+    WB_TRY(wb_path_join(path, r->config.run_dir, "export"));
+    WB_TRY(wb_model_folder_check_place(path));
     WB_TRY(wb_run_life_forget_halt(r->config.run_dir));
     WB_TRY(wb_path_join(path, r->config.run_dir, "log.txt"));
     WB_TRY(wb_log_open(path));
+    note_life(r, &owner);
     if (notice[0] != '\0') {
         wb_log(WB_LOG_RUN, "NOTE: %s", notice);
     }
@@ -528,11 +549,17 @@ static wb_status log_first_step(wb_trainer *t) {
     const double own =
         (double)wb_trainer_expected_peak(t, plan.memory.needed, plan.gradient_floats);
     WB_TRY(wb_reduce_spread(t->comm, &least, &mean, &most, &own, 1));
+    const wb_text_number peak = wb_bytes_text((size_t)most);
+    if (plan.kept_tokens == plan.tokens) {
+        wb_log(WB_LOG_RUN, "first step: %s tokens, all activations kept; peak memory %s a rank",
+               wb_count_text(plan.tokens).text, peak.text);
+        goto done;
+    }
     wb_log(WB_LOG_RUN,
            "first step: %s tokens, activations of %.0f %% kept, the others encoded twice: %.2f of "
            "the cost of keeping all; peak memory %s a rank",
            wb_count_text(plan.tokens).text, 100.0 * (double)plan.kept_tokens / (double)plan.tokens,
-           (plan.flops + plan.extra_flops) / plan.flops, wb_bytes_text((size_t)most).text);
+           (plan.flops + plan.extra_flops) / plan.flops, peak.text);
 done:
     return status;
 }

@@ -7,8 +7,8 @@
 
 /* name, argument without dashes (or NULL), one line of help */
 #define WB_COMMAND_TABLE(X)                                                                        \
-    X(train, "CONFIG.yaml", "train a retriever, or continue: the same line does both")             \
-    X(submit, "CONFIG.yaml", "write and submit a Slurm job that trains, requeues and continues")   \
+    X(train, "[CONFIG.yaml]", "train a retriever, or continue: the same line does both")           \
+    X(submit, "[CONFIG.yaml]", "write and submit a Slurm job that trains, requeues and continues") \
     X(halt, "RUN_DIR", "ask a run to save after its step and stop; its command continues it")      \
     X(encode, NULL, "write representations of the texts of a JSONL file")                          \
     X(search, NULL, "find the k best passages of each query, exactly")                             \
@@ -16,9 +16,9 @@
     X(tokenize, NULL, "lines of text in, lines of token ids out")                                  \
     X(export, NULL, "write a run's newest checkpoint as a sentence-transformers folder")           \
     X(inspect, "PATH", "print and verify a checkpoint, a model folder or a .safetensors file")     \
-    X(verify, "CONFIG.yaml",                                                                       \
+    X(verify, "[CONFIG.yaml]",                                                                     \
       "prove on this model, data and machine that every layout gives one gradient")                \
-    X(bench, "CONFIG.yaml",                                                                        \
+    X(bench, "[CONFIG.yaml]",                                                                      \
       "measure training steps beside this machine's matrix rate; writes nothing")                  \
     X(env, NULL, "print versions, processor, memory and limits: paste it into a bug report")
 

@@ -175,6 +175,11 @@ wb_status wb_config_read(wb_config *config, wb_origins **origins, const char *pa
     wb_status status = WB_OK;
     *origins = NULL;
     WB_TRY(wb_options_defaults(config, origins));
+    for (int i = 0; i < count; i++) {
+        if (!strchr(assignments[i], '=')) { /* "--set key value": value is no file to open */
+            WB_TRY(wb_options_assign(config, *origins, assignments[i]));
+        }
+    }
     if (path) {
         WB_TRY(wb_config_file_read(config, *origins, path));
     }

@@ -169,6 +169,11 @@ uint64_t wb_machine_kind(void) {
     return kind;
 }
 
+int wb_machine_processors(void) {
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 && online < INT32_MAX ? (int)online : 1;
+}
+
 void wb_machine_print(FILE *out) {
     struct utsname system;
     print_kernels(out);
@@ -181,6 +186,8 @@ void wb_machine_print(FILE *out) {
     print_line(out, "available", "/proc/meminfo", "MemAvailable");
     (void)fprintf(out, "budget      %s for activations, if one rank runs here\n",
                   wb_bytes_text(wb_memory_budget(1, 0)).text);
+    (void)fprintf(out, "processors  %d, of which a rank may run on %d\n", wb_machine_processors(),
+                  wb_processors());
     (void)fprintf(out, "threads     %d a rank (OMP_NUM_THREADS)\n", wb_threads());
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) == 0) {

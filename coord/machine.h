@@ -28,6 +28,9 @@ void wb_machine_print_version(FILE *out);
  * compiled for, oneDNN. */
 uint64_t wb_machine_kind(void);
 
+/* Local. Processors of this host that are online. */
+int wb_machine_processors(void);
+
 /* Local. Processor, memory and limits, a line each. */
 void wb_machine_print(FILE *out);
 

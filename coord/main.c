@@ -48,39 +48,57 @@ static void print_help(FILE *out) {
         "\n"
         "widebatch COMMAND --help describes a command. OMP_NUM_THREADS sets the threads of a "
         "rank.\n"
-        "Exit codes: ",
+        "Exit codes:\n",
         out);
-#define STATUS_LINE(name, code, meaning) (void)fprintf(out, "\n  %3d  %s", code, meaning);
+#define STATUS_LINE(name, code, meaning) (void)fprintf(out, "  %3d  %s\n", code, meaning);
     WB_STATUS_TABLE(STATUS_LINE)
 #undef STATUS_LINE
-    (void)fputc('\n', out);
 }
 
 static void print_command_help(const wb_command *command) {
-    (void)printf("usage: widebatch %s%s%s%s [flags]\n\n%s\n\n", command->name,
-                 command->positional ? " [" : "", command->positional ? command->positional : "",
-                 command->positional ? "]" : "", command->summary);
+    (void)printf("usage: widebatch %s%s%s%s\n\n%s\n", command->name, command->positional ? " " : "",
+                 command->positional ? command->positional : "",
+                 command->flag_count > 0 ? " [flags]" : "", command->summary);
+    if (command->flag_count > 0) {
+        (void)fputc('\n', stdout);
+    }
     wb_arguments_help(command->flags, command->flag_count, stdout);
     if (command->more_help) {
         command->more_help(stdout);
     }
 }
 
-static bool has_flag(int argc, char **argv, const char *flag) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], flag) == 0) {
+static bool is_help(const char *argument) {
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+/* Before a "--": what follows it is another program's. */
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (is_help(argv[i])) {
             return true;
         }
     }
     return false;
 }
 
+static wb_status no_command(const char *wrong) {
+#define COMMAND_NAME(name, positional, summary) " " #name
+    static const char names[] = WB_COMMAND_TABLE(COMMAND_NAME);
+#undef COMMAND_NAME
+    return WB_ERROR(WB_ERR_USAGE, "unknown command %.100s; there are%s; --help describes them",
+                    wrong, names);
+}
+
 /* One message for all ranks, on rank 0. */
 static int report(wb_status status, int rank) {
     if (status != WB_OK && rank == 0) {
+        char line[4096];
+        (void)snprintf(line, sizeof(line), "widebatch: %s%s",
+                       status == WB_STOPPED ? "" : "error: ", wb_error_message());
         wb_log_bar("");
-        (void)fprintf(stderr, "widebatch: %s%s\n",
-                      status == WB_STOPPED ? "" : "error: ", wb_error_message());
+        (void)fprintf(stderr, "%s\n", line);
+        wb_log_file_only(line);
         if (getenv("WIDEBATCH_TRACE")) {
             (void)fprintf(stderr, "%s", wb_error_backtrace());
         }
@@ -149,7 +167,12 @@ int main(int argc, char **argv) {
         return refuse(WB_ERR_USAGE, argc, argv);
     }
     wb_machine_choose_kernels(argv);
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (argc > 2 && strcmp(argv[1], "help") == 0) { /* help COMMAND: COMMAND --help */
+        argv[1] = argv[2];
+        static char help[] = "--help";
+        argv[2] = help;
+    }
+    if (argc < 2 || is_help(argv[1]) || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? wb_status_exit_code(WB_ERR_USAGE) : 0;
     }
@@ -159,11 +182,9 @@ int main(int argc, char **argv) {
     }
     const wb_command *command = find_command(argv[1]);
     if (!command) {
-        return refuse(
-            WB_ERROR(WB_ERR_USAGE, "unknown command %.100s; --help lists the commands", argv[1]),
-            argc, argv);
+        return refuse(no_command(argv[1]), argc, argv);
     }
-    if (has_flag(argc - 1, argv + 1, "--help")) {
+    if (asks_for_help(argc - 2, argv + 2)) {
         print_command_help(command);
         return 0;
     }

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "hash.h"
+#include "other_names.h"
 #include "unicode_text.h"
 #include "units.h"
 
@@ -111,6 +112,12 @@ static wb_status set_text(const option *row, const char *value, const char *orig
         return WB_ERROR(WB_ERR_CONFIG, "%s: %s has %zu characters; at most %d are allowed", origin,
                         row->key, strlen(value), WB_OPTION_TEXT - 1);
     }
+    if (row->kind == TEXT && (value[0] == '$' || strncmp(value, "~/", 2) == 0)) {
+        return WB_ERROR(WB_ERR_CONFIG,
+                        "%s: %s = %.200s; what only a shell replaces stays as it is here: write it "
+                        "in full, or --set %s=\"$HOME/...\" on the command line",
+                        origin, row->key, value, row->key);
+    }
     if (wb_utf8_valid(value, strlen(value)) < strlen(value)) {
         return WB_ERROR(WB_ERR_CONFIG, "%s: %s is no valid UTF-8", origin, row->key);
     }
@@ -198,9 +205,10 @@ static const option *find_option(const char *key) {
     return NULL;
 }
 
+/* The key that a wrong one may have meant; NULL where none is near. */
 static const char *nearest_key(const char *key) {
-    const char *nearest = table[0].key;
-    int least = 1 << 20;
+    const char *nearest = NULL;
+    int least = (int)(strlen(key) < 128 ? strlen(key) : 128) / 2 + 1;
     for (int i = 0; i < OPTIONS; i++) {
         /* "temperature" should find "loss.temperature" */
         const char *const last = strchr(table[i].key, '.') + 1;
@@ -214,12 +222,29 @@ static const char *nearest_key(const char *key) {
     return nearest;
 }
 
+static wb_status unknown_key(const char *origin, const char *key) {
+    const wb_other_name *const other = wb_other_name_find(key);
+    const char *const nearest = nearest_key(key);
+    if (other && other->key) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: unknown key %.100s; here it is %s%s%s", origin, key,
+                        other->key, other->note ? ": " : "", other->note ? other->note : "");
+    }
+    if (other) {
+        return WB_ERROR(WB_ERR_CONFIG, "%s: unknown key %.100s; none is needed: %s", origin, key,
+                        other->note);
+    }
+    return nearest ? WB_ERROR(WB_ERR_CONFIG, "%s: unknown key %.100s; did you mean %s?", origin,
+                              key, nearest)
+                   : WB_ERROR(WB_ERR_CONFIG,
+                              "%s: unknown key %.100s; widebatch train --help lists all keys",
+                              origin, key);
+}
+
 wb_status wb_options_set(wb_config *config, wb_origins *origins, const char *key, const char *value,
                          const char *origin) {
     const option *row = find_option(key);
     if (!row) {
-        return WB_ERROR(WB_ERR_CONFIG, "%s: unknown key %.100s; did you mean %s?", origin, key,
-                        nearest_key(key));
+        return unknown_key(origin, key);
     }
     const wb_status status = set_value(config, row, value, origin);
     if (status == WB_OK) {
@@ -348,9 +373,11 @@ static wb_status check_allowed(const char *list) {
         const size_t length = strcspn(at, ",");
         (void)snprintf(key, sizeof(key), "%.*s", (int)length, at);
         const option *row = find_option(key);
-        if (!row || row->change == FIXED) {
-            return WB_ERROR(WB_ERR_CONFIG, "--allow-change: %s %s", key,
-                            row ? "cannot change within a run" : "is no key");
+        if (!row) {
+            return unknown_key("--allow-change", key);
+        }
+        if (row->change == FIXED) {
+            return WB_ERROR(WB_ERR_CONFIG, "--allow-change: %s cannot change within a run", key);
         }
         at += length;
     }

@@ -164,7 +164,7 @@ void wb_origins_destroy(wb_origins *origins);
 const char *wb_origins_of(const wb_origins *origins, const char *key);
 
 /* Local. Sets one key from text, as found at `origin` (prefix of messages). Errors: WB_ERR_CONFIG
- * for an unknown key (with the nearest one), a value of the wrong kind or out of range. */
+ * for an unknown key (with what it may have meant), a value of the wrong kind or out of range. */
 wb_status wb_options_set(wb_config *config, wb_origins *origins, const char *key, const char *value,
                          const char *origin);
 

@@ -35,13 +35,14 @@ void wb_progress_step(wb_progress *p, int64_t step, const wb_step_report *report
     const wb_text_number left_text = wb_seconds_text(left);
     const bool edge = step == p->first + 1 || step == p->total;
     if (edge || now - p->last_line >= 10.0) {
+        const bool more = step < p->total;
         p->last_line = now;
-        wb_log(
-            WB_LOG_RUN,
-            "step %lld/%lld  loss %.4f  lr %.3g  gradient %.3g  %.1f pairs/s  %s tokens/s  %s left",
-            (long long)step, (long long)p->total, report->loss, report->rate, report->gradient_norm,
-            (double)p->pairs / elapsed, wb_count_text((int64_t)((double)p->tokens / elapsed)).text,
-            left_text.text);
+        wb_log(WB_LOG_RUN,
+               "step %lld/%lld  loss %.4f  lr %.3g  gradient %.3g  %.1f pairs/s  %s tokens/s%s%s%s",
+               (long long)step, (long long)p->total, report->loss, report->rate,
+               report->gradient_norm, (double)p->pairs / elapsed,
+               wb_count_text((int64_t)((double)p->tokens / elapsed)).text, more ? "  " : "",
+               more ? left_text.text : "", more ? " left" : "");
     }
     if (wb_log_has_bar() && step < p->total && now - p->last_bar >= 0.1) {
         p->last_bar = now;

@@ -8,6 +8,7 @@
 #include "guide.h"
 #include "hash.h"
 #include "log.h"
+#include "machine.h"
 #include "memory.h"
 #include "same_sum.h"
 #include "slot.h"
@@ -17,11 +18,32 @@
 #include <math.h>
 #include <string.h>
 
+enum { USUAL_NEGATIVES = 7 }; /* Tevatron's group of 8 */
+
+static int64_t usual_negatives(int64_t available) {
+    return available < USUAL_NEGATIVES ? available : USUAL_NEGATIVES;
+}
+
 static int64_t hard_negatives(const wb_config *config, const wb_data_set *data) {
-    enum { USUAL = 7 }; /* Tevatron's group of 8 */
-    const int64_t available = wb_data_set_negatives(data);
     return config->data_hard_negatives >= 0 ? config->data_hard_negatives
-                                            : (available < USUAL ? available : USUAL);
+                                            : usual_negatives(wb_data_set_negatives(data));
+}
+
+static wb_status check_negatives(const wb_config *config, const wb_data_set *data,
+                                 int64_t negatives) {
+    wb_status status = WB_OK;
+    const long long fewest = (long long)wb_data_set_negatives(data);
+    WB_CHECK(negatives <= fewest || wb_data_set_most_negatives(data) > 0, WB_ERR_CONFIG,
+             "data.hard_negatives = %lld, but %s has none: BEIR folders bring none, a Tevatron "
+             "file may",
+             (long long)negatives, config->data_train);
+    WB_CHECK(negatives <= fewest, WB_ERR_CONFIG,
+             "data.hard_negatives = %lld, but %lld of the %lld rows of %s have fewer, one of them "
+             "only %lld; choose fewer, or take those rows out of the file",
+             (long long)negatives, (long long)wb_data_set_rows_below(data, negatives),
+             (long long)wb_data_set_rows(data), config->data_train, fewest);
+done:
+    return status;
 }
 
 /* Where no query has a second positive, or nobody asks, none are looked up. */
@@ -50,9 +72,7 @@ static wb_status open_data(wb_trainer *t) {
     const wb_config *config = t->config;
     WB_TRY(wb_data_set_open(&t->data, config->data_train, config->data_split));
     const int64_t negatives = hard_negatives(config, t->data);
-    WB_CHECK(negatives <= wb_data_set_negatives(t->data), WB_ERR_CONFIG,
-             "data.hard_negatives = %lld, but a row of %s has only %lld", (long long)negatives,
-             config->data_train, (long long)wb_data_set_negatives(t->data));
+    WB_TRY(check_negatives(config, t->data, negatives));
     t->shape.group = 1 + negatives;
     WB_TRY(wb_model_max_tokens(&t->model, config->data_max_query_tokens, "data.max_query_tokens",
                                &t->shape.query_tokens));
@@ -324,6 +344,35 @@ wb_status wb_trainer_check_same(const wb_trainer *t) {
     return wb_same_sum(t->comm, sum_of_state(t), what);
 }
 
+/* A row with few hard negatives takes them from all: that must not go unseen. */
+static void note_unused_negatives(const wb_trainer *t) {
+    const int64_t most = usual_negatives(wb_data_set_most_negatives(t->data));
+    if (t->config->data_hard_negatives < 0 && t->shape.group - 1 < most) {
+        wb_log(WB_LOG_RUN,
+               "NOTE: each row takes as many hard negatives as the row with the fewest; %s of %s "
+               "rows have fewer than %lld: without them data.hard_negatives could be more",
+               wb_count_text(wb_data_set_rows_below(t->data, most)).text,
+               wb_count_text(wb_data_set_rows(t->data)).text, (long long)most);
+    }
+}
+
+/* Threads that share a processor wait for each other at every product. */
+static void note_crowded(const wb_trainer *t) {
+    const int threads = wb_threads(), bound = wb_processors();
+    const int ranks = wb_comm_local_world(t->comm), processors = wb_machine_processors();
+    if (threads > bound && bound < processors) {
+        wb_log(WB_LOG_RUN,
+               "NOTE: %d threads a rank, bound to %d of %d processors: have the launcher bind a "
+               "rank to more (mpirun --bind-to none, srun --cpus-per-task=%d)",
+               threads, bound, processors, threads);
+    } else if (ranks * threads > processors) {
+        wb_log(WB_LOG_RUN,
+               "NOTE: %d rank%s of %d thread%s on the %d processors of one host: fewer are faster "
+               "(OMP_NUM_THREADS)",
+               ranks, ranks > 1 ? "s" : "", threads, threads > 1 ? "s" : "", processors);
+    }
+}
+
 wb_status wb_trainer_log_plan(wb_trainer *t) {
     const wb_config *config = t->config;
     const int world = wb_comm_world(t->comm);
@@ -336,6 +385,8 @@ wb_status wb_trainer_log_plan(wb_trainer *t) {
            (long long)t->optimizer.total_steps, (long long)config->batch_size,
            (long long)t->plan.ends[0], world, world > 1 ? "s" : "", wb_threads(),
            wb_threads() > 1 ? "s" : "");
+    note_unused_negatives(t);
+    note_crowded(t);
     if (t->texts.rows > 0) {
         wb_log(WB_LOG_RUN, "no duplicates: %s distinct texts; %s rows of an epoch wait for another",
                wb_count_text(t->texts.distinct).text,

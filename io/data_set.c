@@ -154,6 +154,15 @@ int64_t wb_data_set_negatives(const wb_data_set *set) {
     return set->is_beir ? 0 : set->tevatron.negatives;
 }
 
+int64_t wb_data_set_most_negatives(const wb_data_set *set) {
+    return set->is_beir ? 0 : set->tevatron.most_negatives;
+}
+
+int64_t wb_data_set_rows_below(const wb_data_set *set, int64_t negatives) {
+    return set->is_beir ? (negatives > 0 ? set->rows : 0)
+                        : wb_tevatron_rows_below(&set->tevatron, negatives);
+}
+
 int64_t wb_data_set_most_positives(const wb_data_set *set) {
     return set->most_positives;
 }

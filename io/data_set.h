@@ -29,6 +29,10 @@ int64_t wb_data_set_rows(const wb_data_set *set);
 /* Local. The fewest hard negatives any row has. */
 int64_t wb_data_set_negatives(const wb_data_set *set);
 
+/* Local. The most hard negatives any row has, and how many rows have fewer than `negatives`. */
+int64_t wb_data_set_most_negatives(const wb_data_set *set);
+int64_t wb_data_set_rows_below(const wb_data_set *set, int64_t negatives);
+
 /* Local. Lines or judgements left out because they have no positive. */
 int64_t wb_data_set_dropped(const wb_data_set *set);
 

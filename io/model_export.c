@@ -287,7 +287,7 @@ done:
 }
 
 /* Only what an earlier export wrote may be replaced: never a folder that someone else filled. */
-static wb_status check_place(const char *out) {
+wb_status wb_model_folder_check_place(const char *out) {
     wb_status status = WB_OK;
     char path[WB_PATH];
     json_t *config = NULL;
@@ -321,7 +321,7 @@ wb_status wb_model_folder_export(const wb_model_folder *folder, const char *out,
         place[i] = '\0';
     }
     (void)snprintf(temporary, sizeof(temporary), "%.*s.tmp", WB_PATH - 5, place);
-    WB_TRY(check_place(place));
+    WB_TRY(wb_model_folder_check_place(place));
     WB_TRY(wb_folder_remove(temporary));
     WB_TRY(wb_folder_make(temporary));
     begun = true;

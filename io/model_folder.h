@@ -54,6 +54,10 @@ wb_status wb_model_folder_read(wb_model_folder *folder, const char *path);
 wb_status wb_model_folder_load(const wb_model_folder *folder, const wb_tensor_table *table,
                                float *values);
 
+/* Local. Whether an export may go to `out`: nothing is there, or an earlier export. Errors:
+ * WB_ERR_USAGE where something else stands there; WB_ERR_DISK, WB_ERR_INPUT, WB_ERR_MEMORY. */
+wb_status wb_model_folder_check_place(const char *out);
+
 /* Local. Writes the sentence-transformers folder `out`: sizes, pooling and normalisation from
  * folder->spec, other members of config.json and the pooler's weights from the folder that was
  * read. It appears whole or not at all; an earlier export at `out` is replaced, anything else that

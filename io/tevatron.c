@@ -234,6 +234,14 @@ done:
     return status;
 }
 
+int64_t wb_tevatron_rows_below(const wb_tevatron *set, int64_t negatives) {
+    int64_t rows = 0;
+    for (int64_t i = 0; i < set->rows; i++) {
+        rows += set->counts[2 * i + NEGATIVES] < negatives ? 1 : 0;
+    }
+    return rows;
+}
+
 static wb_status scan(wb_tevatron *set) {
     wb_status status = WB_OK;
     wb_text scratch = {0};

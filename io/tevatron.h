@@ -22,6 +22,9 @@ typedef struct wb_tevatron {
 wb_status wb_tevatron_open(wb_tevatron *set, const char *path);
 void wb_tevatron_close(wb_tevatron *set);
 
+/* Local. As wb_data_set_rows_below. */
+int64_t wb_tevatron_rows_below(const wb_tevatron *set, int64_t negatives);
+
 /* Local. As wb_data_set_read, without the keys. */
 wb_status wb_tevatron_read(const wb_tevatron *set, int64_t row, int64_t draw, int64_t negatives,
                            wb_text *texts);

@@ -1,5 +1,6 @@
 /* The table of options: parsing, ranges, origins, printing, what a run is continued with. */
 #include "options.h"
+#include "other_names.h"
 #include "testing.h"
 
 static wb_config config;
@@ -131,25 +132,72 @@ static void an_unknown_key_names_the_nearest(void **state) {
     (void)state;
     static const char *const cases[][2] = {{"loss.temprature", "loss.temperature"},
                                            {"temperature", "loss.temperature"},
-                                           {"optimizer.learning_rate", "optimizer.lr"},
                                            {"batch.sise", "batch.size"},
                                            {"Batch.Steps", "batch.steps"},
-                                           {"seed", "run.seed"}};
+                                           {"seed", "run.seed"},
+                                           {"lr", "optimizer.lr"},
+                                           {"weight_decay", "optimizer.weight_decay"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char message[128];
         (void)snprintf(message, sizeof(message), "--set: unknown key %s; did you mean %s?",
                        cases[i][0], cases[i][1]);
-        if (strcmp(cases[i][0], "optimizer.learning_rate") == 0) {
-            message[strcspn(message, ";")] = '\0'; /* nothing is near */
-        }
         expect_error(wb_options_set(&config, origins, cases[i][0], "1", "--set"), WB_ERR_CONFIG,
                      message);
     }
+    expect_error(wb_options_set(&config, origins, "frobnication", "1", "x"), WB_ERR_CONFIG,
+                 "x: unknown key frobnication; widebatch train --help lists all keys");
     char longest[600];
     memset(longest, 'k', sizeof(longest));
     longest[sizeof(longest) - 1] = '\0';
     expect_error(wb_options_set(&config, origins, longest, "1", "x"), WB_ERR_CONFIG, "unknown key");
     expect_error(wb_options_set(&config, origins, "", "1", "x"), WB_ERR_CONFIG, "unknown key");
+}
+
+static void names_of_other_trainers_lead_to_the_key_and_its_meaning(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"per_device_train_batch_size",
+         "x: unknown key per_device_train_batch_size; here it is batch.size: it counts the queries "
+         "of a step over all ranks"},
+        {"optimizer.learning_rate",
+         "x: unknown key optimizer.learning_rate; here it is optimizer.lr"},
+        {"loss.Scale", "here it is loss.temperature: its reciprocal"},
+        {"per-device-train-batch-size", "here it is batch.size: "},
+        {"fp16", "here it is model.precision: "},
+        {"grad_cache", "x: unknown key grad_cache; none is needed: every step caches"},
+        {"scales", "x: unknown key scales; "},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        expect_error(wb_options_set(&config, origins, cases[i][0], "1", "x"), WB_ERR_CONFIG,
+                     cases[i][1]);
+    }
+}
+
+static void the_table_of_other_names_leads_to_keys_that_exist(void **state) {
+    (void)state;
+    int rows = 0;
+    for (const wb_other_name *row; (row = wb_other_name_row(rows)); rows++) {
+        assert_ptr_equal(wb_other_name_find(row->name), row); /* no name stands twice */
+        assert_null(wb_origins_of(origins, row->name));
+        assert_true(row->key || row->note);
+        if (row->key && !wb_origins_of(origins, row->key)) {
+            fail_msg("%s leads to %s, which is no key", row->name, row->key);
+        }
+    }
+    assert_true(rows > 0);
+}
+
+static void what_only_a_shell_replaces_is_no_path(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"~/runs", "$SCRATCH/runs", "${HOME}"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char message[64];
+        (void)snprintf(message, sizeof(message), "c.yaml:7: run.dir = %s; what only a shell",
+                       wrong[i]);
+        expect_error(wb_options_set(&config, origins, "run.dir", wrong[i], "c.yaml:7"),
+                     WB_ERR_CONFIG, message);
+    }
+    expect_ok(wb_options_set(&config, origins, "run.dir", "a~/b$c", "c.yaml:7"));
 }
 
 static void an_assignment_needs_its_form(void **state) {
@@ -263,7 +311,7 @@ static void a_run_goes_on_with_other_asked_values_where_they_are_allowed(void **
     expect_error(wb_options_check_continues(&before, &before, where, "run.dir,batch.size"),
                  WB_ERR_CONFIG, "--allow-change: batch.size cannot change within a run");
     expect_error(wb_options_check_continues(&before, &before, where, "optimizer.rate"),
-                 WB_ERR_CONFIG, "--allow-change: optimizer.rate is no key");
+                 WB_ERR_CONFIG, "--allow-change: unknown key optimizer.rate; did you mean");
 }
 
 static void these_tests_know_every_key(void **state) {
@@ -305,6 +353,9 @@ int main(void) {
         WITH_DEFAULTS(values_of_every_kind_are_set_with_their_origin),
         WITH_DEFAULTS(wrong_values_name_place_key_value_and_what_is_allowed),
         WITH_DEFAULTS(an_unknown_key_names_the_nearest),
+        WITH_DEFAULTS(names_of_other_trainers_lead_to_the_key_and_its_meaning),
+        WITH_DEFAULTS(the_table_of_other_names_leads_to_keys_that_exist),
+        WITH_DEFAULTS(what_only_a_shell_replaces_is_no_path),
         WITH_DEFAULTS(an_assignment_needs_its_form),
         WITH_DEFAULTS(a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one),
         WITH_DEFAULTS(a_run_goes_on_with_other_asked_values_where_they_are_allowed),

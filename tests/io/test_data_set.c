@@ -69,6 +69,8 @@ static void a_beir_folder_has_a_row_for_each_relevant_judgement(void **state) {
     assert_int_equal(wb_data_set_rows(set), 3);
     assert_int_equal(wb_data_set_dropped(set), 2);
     assert_int_equal(wb_data_set_negatives(set), 0);
+    assert_int_equal(wb_data_set_most_negatives(set), 0);
+    assert_int_equal(wb_data_set_rows_below(set, 1), 3);
     must(wb_data_set_read(set, 0, 5, 0, r.texts, r.keys));
     assert_string_equal(r.texts[0].id, "q2");
     assert_string_equal(r.texts[0].text, "second");
@@ -146,6 +148,10 @@ static void a_legacy_tevatron_file_has_a_row_for_each_line_with_positives(void *
     assert_int_equal(wb_data_set_rows(set), 2);
     assert_int_equal(wb_data_set_dropped(set), 1);
     assert_int_equal(wb_data_set_negatives(set), 3);
+    assert_int_equal(wb_data_set_most_negatives(set), 5);
+    assert_int_equal(wb_data_set_rows_below(set, 3), 0);
+    assert_int_equal(wb_data_set_rows_below(set, 4), 1);
+    assert_int_equal(wb_data_set_rows_below(set, 6), 2);
     for (int draw = 0; draw < 4; draw++) {
         must(wb_data_set_read(set, 0, draw, 0, r.texts, r.keys));
         assert_string_equal(r.texts[0].text, "who");
