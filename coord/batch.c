@@ -39,6 +39,7 @@ static wb_token_source source_of(const wb_batch_shape *shape, const wb_model *mo
                              .cache = shape->cache,
                              .keys = rows ? rows->keys : NULL,
                              .group = shape->group,
+                             .first = WB_QUERY,
                              .first_tokens = shape->query_tokens,
                              .other_tokens = shape->passage_tokens};
 }

@@ -23,7 +23,8 @@ const wb_flag wb_encode_flags[] = {
     [INPUT] = {"input", WB_FLAG_REQUIRED, "FILE.jsonl", NULL,
                "one text a line: _id, text, maybe title"},
     [OUTPUT] = {"output", WB_FLAG_REQUIRED, "FILE.h5", NULL, "datasets embeddings and ids"},
-    [ROLE] = {"role", WB_FLAG_OPTIONAL, "query|passage", "passage", "what the texts are"},
+    [ROLE] = {"role", WB_FLAG_OPTIONAL, "query|passage", "passage",
+              "what the texts are: the model's prompt for it stands before each"},
     [MAX_TOKENS] = {"max-tokens", WB_FLAG_OPTIONAL, "N", "0",
                     "longest text in tokens; 0: as the model says"},
     [CHUNK_TOKENS] = {"chunk-tokens", WB_FLAG_OPTIONAL, "N", "4096", "tokens encoded at once"},
@@ -43,6 +44,7 @@ typedef struct encoding {
     wb_embeddings_writer *writer; /* rank 0 */
     float *reps;                  /* [room, d] */
     int64_t room;                 /* rows */
+    wb_role role;
     int64_t max_tokens, chunk_tokens, tokens;
 } encoding;
 
@@ -52,6 +54,7 @@ static wb_status open_input(encoding *e, const wb_arguments *arguments) {
     const char *const role = arguments->values[ROLE];
     WB_CHECK(strcmp(role, "query") == 0 || strcmp(role, "passage") == 0, WB_ERR_USAGE,
              "--role %.50s; query or passage is needed", role);
+    e->role = strcmp(role, "query") == 0 ? WB_QUERY : WB_PASSAGE;
     WB_TRY(wb_argument_count("max-tokens", arguments->values[MAX_TOKENS], 0, 1 << 20, &wanted));
     WB_TRY(wb_argument_count("chunk-tokens", arguments->values[CHUNK_TOKENS], 1, 1 << 24,
                              &e->chunk_tokens));
@@ -122,8 +125,8 @@ static wb_status encode_part(encoding *e, char **ids, size_t *id_bytes, int64_t 
         WB_CHECK(e->reps, WB_ERR_MEMORY, "no memory for %lld representations", (long long)n);
         e->room = n;
     }
-    WB_TRY(wb_encode_texts(e->reps, &e->tokens, &e->model, e->file, begin, n, e->max_tokens,
-                           e->chunk_tokens, e->arena));
+    WB_TRY(wb_encode_texts(e->reps, &e->tokens, &e->model, e->file, e->role, begin, n,
+                           e->max_tokens, e->chunk_tokens, e->arena));
     WB_TRY(read_ids(ids, id_bytes, e->file, begin, n));
 done:
     return status;

@@ -40,6 +40,8 @@ static wb_status write_folder(const wb_model *model, const wb_config *config, in
                                 .similarity = model->folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = config->data_max_query_tokens,
                                 .passage_tokens = config->data_max_passage_tokens,
+                                .query_prompt = wb_model_prompt(model, WB_QUERY),
+                                .passage_prompt = wb_model_prompt(model, WB_PASSAGE),
                                 .training = training};
     return wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
                                   model->params, model->tokenizer, &card);

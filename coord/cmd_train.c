@@ -308,6 +308,8 @@ static wb_status export_model(const run *r) {
                                 .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = t->shape.query_tokens,
                                 .passage_tokens = t->shape.passage_tokens,
+                                .query_prompt = wb_model_prompt(&t->model, WB_QUERY),
+                                .passage_prompt = wb_model_prompt(&t->model, WB_PASSAGE),
                                 .training = training};
     WB_TRY(wb_path_join(out, r->config.run_dir, "export"));
     WB_TRY(wb_model_folder_export(&t->model.folder, out, wb_encoder_table(t->model.encoder),

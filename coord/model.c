@@ -34,6 +34,15 @@ static void override_spec(wb_encoder_spec *spec, const wb_config *config) {
     }
 }
 
+/* A value of the configuration is as short as a prompt may be. */
+_Static_assert((int)WB_PROMPT >= (int)WB_OPTION_TEXT, "prompts hold what options hold");
+
+static void override_prompt(char *prompt, const char *value) {
+    if (strcmp(value, "auto") != 0) {
+        (void)snprintf(prompt, WB_PROMPT, "%s", value);
+    }
+}
+
 wb_status wb_model_check_path(const wb_config *config) {
     wb_status status = WB_OK;
     const bool wants_static = strcmp(config->model_encoder, "static") == 0;
@@ -74,6 +83,8 @@ static wb_status read_folder(wb_model *model, const wb_config *config) {
         describe_scratch(model, config);
     }
     override_spec(&model->folder.spec, config);
+    override_prompt(model->folder.query_prompt, config->model_query_prompt);
+    override_prompt(model->folder.passage_prompt, config->model_passage_prompt);
     model->specials = model->folder.spec.kind == WB_ENCODER_BERT;
     WB_CHECK(wb_tokenizer_vocabulary(model->tokenizer) <= model->folder.spec.vocabulary,
              WB_ERR_INPUT, "%s: the tokenizer has %lld tokens, the model's table %lld rows",
@@ -172,6 +183,10 @@ void wb_model_log(const wb_model *model, const char *role) {
            (long long)table->length, (long long)model->folder.spec.hidden,
            model->folder.spec.precision == WB_BF16 ? ", bf16" : "",
            model->from_scratch ? ", from scratch" : "");
+    if (model->folder.query_prompt[0] != '\0' || model->folder.passage_prompt[0] != '\0') {
+        wb_log(WB_LOG_RUN, "%s: \"%s\" before each query, \"%s\" before each passage", role,
+               model->folder.query_prompt, model->folder.passage_prompt);
+    }
 }
 
 wb_status wb_model_open_folder(wb_model *model, const char *path, const char *precision,
@@ -199,6 +214,10 @@ void wb_model_clamp_temperature(wb_model *model) {
     if (model->log_scale) {
         *model->log_scale = fminf(*model->log_scale, (float)log(most_scale));
     }
+}
+
+const char *wb_model_prompt(const wb_model *model, wb_role role) {
+    return role == WB_QUERY ? model->folder.query_prompt : model->folder.passage_prompt;
 }
 
 void wb_model_close(wb_model *model) {

@@ -10,6 +10,9 @@
 #include "options.h"
 #include "tokenizer.h"
 
+/* What a text is to a model: what stands before it depends on that. */
+typedef enum wb_role { WB_QUERY, WB_PASSAGE } wb_role;
+
 typedef struct wb_model {
     wb_model_folder folder;
     wb_tokenizer *tokenizer; /* owned */
@@ -42,6 +45,9 @@ double wb_model_temperature(const wb_model *model, const wb_config *config);
 
 /* Local. Keeps a learned 1 / temperature at 100 or below (CLIP; Radford et al. 2021). */
 void wb_model_clamp_temperature(wb_model *model);
+
+/* Local. What stands before each text of a role, "" for nothing. Borrowed. */
+const char *wb_model_prompt(const wb_model *model, wb_role role);
 
 /* Local. NULL-safe members; a model of zeros is closed too. */
 void wb_model_close(wb_model *model);

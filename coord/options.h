@@ -49,6 +49,10 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     CHOICE(model_precision, "model.precision", "fp32", "fp32|bf16|auto", FIXED,                    \
            "activations and products of a bert encoder; parameters, sums and the loss stay fp32; " \
            "auto: bf16 where every rank's processor multiplies it faster")                         \
+    TEXT(model_query_prompt, "model.query_prompt", "auto", FIXED,                                  \
+         "text before each query, as \"query: \"; auto: as the folder's prompts say, else none")   \
+    TEXT(model_passage_prompt, "model.passage_prompt", "auto", FIXED,                              \
+         "the same before each passage")                                                           \
     COUNT(model_width, "model.width", 256, 1, 65536, FIXED,                                        \
           "representation width of a static encoder trained from scratch")                         \
     TEXT(data_train, "data.train", "", FIXED,                                                      \

@@ -18,6 +18,7 @@
 
 typedef struct file_source {
     const wb_text_file *file;
+    wb_role role;
     const int64_t *rows; /* rows to read, or NULL: first, first + 1, … */
     int64_t first;
     wb_token_cache *cache; /* or NULL */
@@ -94,6 +95,7 @@ static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *mod
                                         .context = &part,
                                         .model = model,
                                         .cache = from->cache,
+                                        .first = from->role,
                                         .first_tokens = max_tokens};
         wb_packed block;
         WB_TRY(wb_token_block_read(&block, &source, count, arena));
@@ -108,9 +110,9 @@ done:
 }
 
 wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
-                          const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
-                          int64_t chunk_tokens, wb_arena *arena) {
-    const file_source from = {.file = file, .first = first};
+                          const wb_text_file *file, wb_role role, int64_t first, int64_t n,
+                          int64_t max_tokens, int64_t chunk_tokens, wb_arena *arena) {
+    const file_source from = {.file = file, .role = role, .first = first};
     return encode_source(reps, tokens, model, &from, n, max_tokens, chunk_tokens, arena);
 }
 
@@ -297,10 +299,12 @@ static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const w
     wb_status status = WB_OK;
     int64_t tokens = 0;
     const file_source queries = {.file = s->queries,
+                                 .role = WB_QUERY,
                                  .rows = s->query_rows + s->firsts[rank],
                                  .cache = e->cache,
                                  .time = e->time};
     const file_source passages = {.file = s->corpus,
+                                  .role = WB_PASSAGE,
                                   .first = s->shard_first,
                                   .cache = e->cache,
                                   .time = e->time,

@@ -20,11 +20,12 @@ wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *
 /* Local. Representations of rows first .. first + n of a text file, without dropout.
  *   reps [n, d]    filled
  *   tokens         added to: real tokens encoded
+ *   role           of the texts: the model's prompt for it stands before each
  *   max_tokens     longest text, specials included; chunk_tokens: encoded at once
  * Errors: WB_ERR_INPUT, WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite. */
 wb_status wb_encode_texts(float *reps, int64_t *tokens, const wb_model *model,
-                          const wb_text_file *file, int64_t first, int64_t n, int64_t max_tokens,
-                          int64_t chunk_tokens, wb_arena *arena);
+                          const wb_text_file *file, wb_role role, int64_t first, int64_t n,
+                          int64_t max_tokens, int64_t chunk_tokens, wb_arena *arena);
 
 /* What wb_encode_packed and wb_encode_texts are to do, for a plan of their memory. */
 typedef struct wb_encode_plan {

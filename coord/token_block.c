@@ -25,6 +25,8 @@ typedef struct unit {
     wb_text *texts;  /* [1 + group] */
     uint64_t *names; /* likewise: in the cache */
     bool *found;     /* likewise: there */
+    char *prompted;  /* [room], a prompt and the text behind it */
+    size_t room;
 } unit;
 
 /* Where the tokens of a block go. */
@@ -60,16 +62,46 @@ done:
     return status;
 }
 
-static wb_status read_text(const block *to, const unit *u, const wb_token_source *source, int64_t i,
+/* The text that is tokenized: with the prompt of its role before it. Borrowed until the next call.
+ */
+static wb_status prompted_text(const char **text, size_t *bytes, unit *u, const wb_text *plain,
+                               const char *prompt) {
+    wb_status status = WB_OK;
+    const size_t before = strlen(prompt);
+    *text = plain->text;
+    *bytes = plain->bytes;
+    if (before == 0) {
+        return WB_OK;
+    }
+    if (u->room < before + plain->bytes) {
+        const size_t room = 2 * (before + plain->bytes);
+        free(u->prompted);
+        u->prompted = malloc(room);
+        u->room = u->prompted ? room : 0;
+        WB_CHECK(u->prompted, WB_ERR_MEMORY, "no memory for a text of %zu bytes", plain->bytes);
+    }
+    memcpy(u->prompted, prompt, before);
+    memcpy(u->prompted + before, plain->text, plain->bytes);
+    *text = u->prompted;
+    *bytes = before + plain->bytes;
+done:
+    return status;
+}
+
+static wb_status read_text(const block *to, unit *u, const wb_token_source *source, int64_t i,
                            int64_t k) {
     wb_status status = WB_OK;
     const int64_t sequence = sequence_of(source, to->n, i, k);
     const int64_t most = k == 0 ? source->first_tokens : source->other_tokens;
     const wb_text *text = &u->texts[k];
     int32_t *ids = to->ids + place_of(source, to->n, sequence);
+    const wb_role role = k == 0 ? source->first : WB_PASSAGE;
+    const char *whole;
+    size_t bytes;
     uint64_t unwanted, *key = key_of(source, i, k, &unwanted);
-    WB_TRY(wb_tokenizer_encode(source->model->tokenizer, text->text, text->bytes,
-                               source->model->specials, most, ids, &to->offsets[sequence + 1]));
+    WB_TRY(prompted_text(&whole, &bytes, u, text, wb_model_prompt(source->model, role)));
+    WB_TRY(wb_tokenizer_encode(source->model->tokenizer, whole, bytes, source->model->specials,
+                               most, ids, &to->offsets[sequence + 1]));
     *key = wb_hash(text->text, text->bytes);
     if (source->cache) {
         wb_token_cache_put(source->cache, u->names[k], ids, to->offsets[sequence + 1], *key);
@@ -119,6 +151,7 @@ done:
     free(u.texts);
     free(u.names);
     free(u.found);
+    free(u.prompted);
     return status;
 }
 

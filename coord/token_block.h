@@ -23,6 +23,7 @@ typedef struct wb_token_source {
     wb_token_cache *cache; /* of this model and these most tokens; or NULL */
     uint64_t *keys;        /* [n, 1 + group], filled with wb_hash of the texts; or NULL */
     int64_t group;
+    wb_role first;        /* what a unit's first text is; its others are passages */
     int64_t first_tokens; /* most tokens of a unit's first text, specials included */
     int64_t other_tokens; /* most tokens of its others */
 } wb_token_source;

@@ -123,6 +123,10 @@ static void print_spec(FILE *out, const wb_model_folder *folder) {
                       (long long)spec->positions, "max tokens", (long long)folder->max_tokens,
                       "pooling", spec->pooling == WB_POOLING_CLS ? "cls" : "mean");
     }
+    if (folder->query_prompt[0] != '\0' || folder->passage_prompt[0] != '\0') {
+        (void)fprintf(out, "  %-14s \"%s\"\n  %-14s \"%s\"\n", "query prompt", folder->query_prompt,
+                      "passage prompt", folder->passage_prompt);
+    }
     (void)fprintf(out, "  %-14s %s\n\n", "normalised", spec->normalize ? "yes" : "no");
 }
 

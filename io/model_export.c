@@ -190,7 +190,8 @@ static wb_status write_readme(const wb_model_folder *folder, const char *out,
                   "# %s\n\nA dense retriever trained with widebatch %s.\n\n"
                   "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
                   "model = SentenceTransformer(\"path/to/this/folder\")\n"
-                  "vectors = model.encode([\"a text\"])\n```\n\n",
+                  "queries = model.encode_query([\"a question\"])\n"
+                  "passages = model.encode_document([\"a text\"])\n```\n\n",
                   card->name, WB_VERSION);
     print_contract(card_file, folder, card);
     if (card->training) {

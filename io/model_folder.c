@@ -344,6 +344,52 @@ static wb_status read_static_sizes(wb_model_folder *folder, const wb_model_weigh
     return WB_OK;
 }
 
+/* A prompt under the first of its names that is there, else the one for all texts. */
+static wb_status read_prompt(char *prompt, const json_t *prompts, const char *const *names,
+                             const char *usual, const char *where) {
+    wb_status status = WB_OK;
+    const char *text = NULL;
+    for (int i = 0; names[i] && !text; i++) {
+        WB_TRY(wb_json_string(prompts, names[i], false, where, &text));
+    }
+    if (!text && usual) {
+        WB_TRY(wb_json_string(prompts, usual, false, where, &text));
+    }
+    WB_CHECK(!text || strlen(text) < WB_PROMPT, WB_ERR_INPUT,
+             "%s: a prompt of %zu bytes; at most %d are allowed", where, strlen(text),
+             WB_PROMPT - 1);
+    (void)snprintf(prompt, WB_PROMPT, "%s", text ? text : "");
+done:
+    return status;
+}
+
+/* As encode_query and encode_document of sentence-transformers find them. */
+static wb_status read_prompts(wb_model_folder *folder) {
+    static const char *const query[] = {"query", NULL};
+    static const char *const passage[] = {"document", "passage", "corpus", NULL};
+    wb_status status = WB_OK;
+    char path[WB_PATH];
+    json_t *config = NULL;
+    const char *usual = NULL;
+    WB_TRY(wb_path_join(path, folder->path, "config_sentence_transformers.json"));
+    if (!wb_path_is_file(path)) {
+        return WB_OK;
+    }
+    WB_TRY(wb_json_read(&config, path, CONFIG_MOST));
+    const json_t *const prompts = json_object_get(config, "prompts");
+    const json_t *const name = json_object_get(config, "default_prompt_name");
+    WB_CHECK(!prompts || json_is_null(prompts) || json_is_object(prompts), WB_ERR_INPUT,
+             "%s: \"prompts\" must be an object of texts by name", path);
+    if (json_is_object(prompts)) {
+        usual = json_string_value(name);
+        WB_TRY(read_prompt(folder->query_prompt, prompts, query, usual, path));
+        WB_TRY(read_prompt(folder->passage_prompt, prompts, passage, usual, path));
+    }
+done:
+    json_decref(config);
+    return status;
+}
+
 /* Decides between BERT and static where there is no modules.json, and reads config.json. */
 static wb_status read_config(wb_model_folder *folder, bool is_static, bool plain) {
     wb_status status = WB_OK;
@@ -411,6 +457,7 @@ wb_status wb_model_folder_read(wb_model_folder *folder, const char *path) {
     if (found.normalize) {
         WB_TRY(check_normalize(path, found.normalize_path));
     }
+    WB_TRY(read_prompts(folder));
     WB_TRY(read_weights_header(folder));
 done:
     json_decref(list);

@@ -6,6 +6,7 @@
  *     modules.json                    Transformer | StaticEmbedding, Pooling, Normalize
  *     sentence_bert_config.json       max_seq_length
  *     1_Pooling/config.json           mean or cls
+ *     config_sentence_transformers.json  prompts: what stands before each query and passage
  *
  * Without modules.json the folder is a plain Hugging Face model: mean pooling, not normalised.
  * What a folder asks for and we do not do is refused by name, never left out.
@@ -22,6 +23,8 @@
 
 struct wb_tokenizer;
 
+enum { WB_PROMPT = 1024 }; /* bytes */
+
 typedef struct wb_model_folder {
     wb_encoder_spec spec;
     int64_t max_tokens;      /* longest sequence with [CLS] and [SEP]; 0 (static): no limit */
@@ -31,6 +34,7 @@ typedef struct wb_model_folder {
     char weights[WB_PATH];   /* model.safetensors or model.safetensors.index.json */
     char tokenizer[WB_PATH]; /* folder that holds the tokenizer's files */
     char prefix[64];         /* stands before every tensor name in the weights, often "" */
+    char query_prompt[WB_PROMPT], passage_prompt[WB_PROMPT]; /* before each text; often "" */
 } wb_model_folder;
 
 /* What an exported folder says about itself besides its numbers. */

@@ -383,7 +383,7 @@ static void wrong_options_are_refused_on_all_ranks(void **state) {
         {"data.train=", "data.train is not set", WB_ERR_CONFIG},
         {"data.train=no/such/data", "no/such/data", WB_ERR_INPUT},
         {"data.split=dev", "qrels/dev.tsv", WB_ERR_INPUT},
-        {"data.hard_negatives=1", "data.hard_negatives = 1, but a row of", WB_ERR_CONFIG},
+        {"data.hard_negatives=1", "data.hard_negatives = 1, but ", WB_ERR_CONFIG},
         {"data.max_passage_tokens=33", "data.max_passage_tokens = 33, but the model has only 32",
          WB_ERR_CONFIG},
         {"batch.size=41", "batch.size = 41, but the data has 40 training rows", WB_ERR_CONFIG},

@@ -231,6 +231,8 @@ static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.normalize", "false"},
 
                                               {"model.precision", "auto"},
+                                              {"model.query_prompt", "query: "},
+                                              {"model.passage_prompt", "passage: "},
                                               {"model.width", "9"},
                                               {"data.train", "t"},
                                               {"data.split", "dev"},

@@ -262,6 +262,42 @@ static void hostile_sizes_are_rejected(void **state) {
     }
 }
 
+static wb_status read_with_prompts(wb_model_folder *read, const char *config) {
+    char folder[WB_PATH];
+    make_plain_folder(folder, "prompts", NULL);
+    put_in(folder, "config_sentence_transformers.json", config);
+    return wb_model_folder_read(read, folder);
+}
+
+static void prompts_are_those_of_encode_query_and_encode_document(void **state) {
+    (void)state;
+    static const char *const cases[][3] = {
+        {"{}", "", ""},
+        {"{\"prompts\": null}", "", ""},
+        {"{\"prompts\": {\"query\": \"q: \", \"document\": \"d: \"}}", "q: ", "d: "},
+        {"{\"prompts\": {\"passage\": \"p: \", \"corpus\": \"c: \"}}", "", "p: "},
+        {"{\"prompts\": {\"corpus\": \"c: \"}}", "", "c: "},
+        {"{\"prompts\": {\"web\": \"w: \"}, \"default_prompt_name\": null}", "", ""},
+        {"{\"prompts\": {\"web\": \"w: \", \"document\": \"\"}, \"default_prompt_name\": "
+         "\"web\"}",
+         "w: ", ""},
+    };
+    wb_model_folder read;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_ok(read_with_prompts(&read, cases[i][0]));
+        assert_string_equal(read.query_prompt, cases[i][1]);
+        assert_string_equal(read.passage_prompt, cases[i][2]);
+    }
+    assert_refused(read_with_prompts(&read, "{\"prompts\": [\"q: \"]}"), WB_ERR_INPUT,
+                   "\"prompts\" must be an object");
+    assert_refused(read_with_prompts(&read, "{\"prompts\": {\"query\": 1}}"), WB_ERR_INPUT,
+                   "\"query\" is");
+    char longest[WB_PROMPT + 64];
+    (void)snprintf(longest, sizeof(longest), "{\"prompts\": {\"query\": \"%0*d\"}}", WB_PROMPT, 0);
+    assert_refused(read_with_prompts(&read, longest), WB_ERR_INPUT,
+                   "a prompt of 1024 bytes; at most 1023 are allowed");
+}
+
 static void unsupported_models_are_refused_by_name(void **state) {
     (void)state;
     assert_refused(read_with_member("model_type", "\"roberta\""), WB_ERR_INPUT,
@@ -585,6 +621,8 @@ static void exported_bert_reads_back_bit_equal(void **state) {
     assert_memory_equal(&copy.folder.spec, &source.folder.spec, sizeof(wb_encoder_spec));
     assert_int_equal(copy.folder.max_tokens, 12);
     assert_false(copy.folder.defaults);
+    assert_string_equal(copy.folder.query_prompt, "query: ");
+    assert_string_equal(copy.folder.passage_prompt, "");
 
     json_t *modules = json_of(out, "modules.json");
     assert_int_equal(json_array_size(modules), 3);
@@ -699,6 +737,7 @@ int main(void) {
         cmocka_unit_test(static_folder_is_read),
         cmocka_unit_test(plain_folder_gets_defaults),
         cmocka_unit_test(hostile_sizes_are_rejected),
+        cmocka_unit_test(prompts_are_those_of_encode_query_and_encode_document),
         cmocka_unit_test(unsupported_models_are_refused_by_name),
         cmocka_unit_test(pickled_weights_are_refused_with_a_way_out),
         cmocka_unit_test(pooling_is_read_under_old_and_new_keys),
