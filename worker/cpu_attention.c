@@ -216,15 +216,6 @@ static void softmax_row_backward(float *p, float *dp, const head *a, int64_t row
     }
 }
 
-static float row_dot(const float *a, const float *b, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
 /* dq, dk, dv filled; dq is to be multiplied by 1 / sqrt(D), as q was */
 static void head_backward(const head *a, const float *lse, const wb_dropout *dropout) {
     const int64_t W = a->W, all = wb_tile_rows(a->length);
@@ -235,8 +226,8 @@ static void head_backward(const head *a, const float *lse, const wb_dropout *dro
         for (int64_t row = 0; row < rows; row++) {
             const int64_t at = (first + row) * W;
             softmax_row_backward(a->scores + row * a->padded, a->dscores + row * a->padded, a,
-                                 first + row, lse[first + row],
-                                 row_dot(a->dy + at, a->y + at, a->D), dropout);
+                                 first + row, lse[first + row], wb_dot(a->dy + at, a->y + at, a->D),
+                                 dropout);
         }
         wb_tile_product(a->dv, W, first > 0, 1.0f, a->scores, 1, a->padded, a->dy + first * W, W,
                         all, W, rows);

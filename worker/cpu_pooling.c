@@ -1,5 +1,6 @@
 /* Embedding tables, pooling and normalisation on the CPU. */
 #include "ops.h"
+#include "vector_math.h"
 
 #include <math.h>
 #include <string.h>
@@ -134,12 +135,7 @@ void wb_normalize_forward(float *y, float *norms, const float *x, int64_t n, int
 #pragma omp parallel for schedule(static)
     for (int64_t s = 0; s < n; s++) {
         const float *from = x + s * H;
-        float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < H; i++) {
-            squares += from[i] * from[i];
-        }
-        norms[s] = sqrtf(squares);
+        norms[s] = sqrtf(wb_dot(from, from, H));
         const float scale = 1.0f / fmaxf(norms[s], 1e-12f);
 #pragma omp simd
         for (int64_t i = 0; i < H; i++) {
@@ -153,15 +149,10 @@ void wb_normalize_backward(float *dx, const float *dy, const float *y, const flo
 #pragma omp parallel for schedule(static)
     for (int64_t s = 0; s < n; s++) {
         const float *unit = y + s * H, *from = dy + s * H;
-        float along = 0.0f;
-#pragma omp simd reduction(+ : along)
-        for (int64_t i = 0; i < H; i++) {
-            along += from[i] * unit[i];
-        }
         /* Below the floor the norm is a constant, and only the scale remains. */
         const bool floored = norms[s] < 1e-12f;
         const float scale = 1.0f / (floored ? 1e-12f : norms[s]);
-        const float back = floored ? 0.0f : along;
+        const float back = floored ? 0.0f : wb_dot(from, unit, H);
 #pragma omp simd
         for (int64_t i = 0; i < H; i++) {
             dx[s * H + i] = (from[i] - back * unit[i]) * scale;

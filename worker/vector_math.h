@@ -1,6 +1,6 @@
 /* exp and the normal distribution for loops that the compiler vectorises: no calls, no tables, no
  * branches. Polynomials are least-maximum fits made for this file
- * (tests/reference/make_vector_math.py).
+ * (tests/reference/make_vector_math.py). And a dot product, which is such a loop.
  */
 #ifndef WB_VECTOR_MATH_H
 #define WB_VECTOR_MATH_H
@@ -43,6 +43,16 @@ static inline float wb_normal(float x, float *density) {
     const float tail = 0.5f * e * (p * t);
     *density = 0.3989422804f * e;
     return x < 0.0f ? tail : 1.0f - tail;
+}
+
+/* Local. a b, in fp32. */
+static inline float wb_dot(const float *a, const float *b, int64_t n) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
 }
 
 #endif

@@ -4,7 +4,7 @@
 #include "rng.h"
 #include "testing.h"
 
-/* Tiles are WB_INFONCE_TILE passing by 64 to 256 own rows (infonce.c): batches on both sides of
+/* Tiles are WB_INFONCE_TILE passing by 64 to 256 own rows (score_tile.c): batches on both sides of
  * those. */
 static const struct {
     int64_t batch, group, width;
