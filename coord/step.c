@@ -179,7 +179,7 @@ done:
 /* The guide reads the same texts; it learns nothing. */
 static wb_status ask_guide(step *s) {
     wb_status status = WB_OK;
-    for (int64_t i = 0; i < s->slot_count && s->t->guide.encoder; i++) {
+    for (int64_t i = 0; i < s->slot_count; i++) {
         WB_TRY(wb_guide_encode(&s->slots[i], s->t, &s->batch, wb_draw_of(s->t, s->batch.epoch)));
     }
 done:
@@ -350,8 +350,10 @@ wb_status wb_step_run(wb_trainer *t, wb_step_report *report) {
     wb_timetable_enter(&t->time, WB_PHASE_READ);
     WB_TRY_ALL(t->comm, read_batch(&s));
     WB_TRY(find_touched_rows(&s));
-    wb_timetable_enter(&t->time, WB_PHASE_GUIDE);
-    WB_TRY_ALL(t->comm, ask_guide(&s));
+    if (t->guide.encoder) {
+        wb_timetable_enter(&t->time, WB_PHASE_GUIDE);
+        WB_TRY_ALL(t->comm, ask_guide(&s));
+    }
     wb_timetable_enter(&t->time, WB_PHASE_ENCODE);
     WB_TRY_ALL(t->comm, encode(&s));
     WB_TRY(wb_audit_prepare(&s.audit, t, s.slots, s.slot_count, s.batch.B, s.gradient_floats));
