@@ -8,8 +8,6 @@
 #include "tile_product.h"
 #include "units.h"
 
-#include <string.h>
-
 enum {
     PANEL = 2 * WB_LANES,            /* columns of a panel */
     DEPTH = 384,                     /* terms of a part: summed before they are added to c */
@@ -56,10 +54,14 @@ static void ask(const part *of, int64_t panel, int64_t panels) {
     }
 }
 
-static void start_from_bias(float *c, int64_t ldc, const float *bias, int64_t rows,
-                            int64_t columns) {
-    for (int64_t i = 0; i < rows; i++) {
-        memcpy(c + i * ldc, bias, wb_float_bytes(columns));
+/* A run of floats, of which the compiler makes no call: most are two or four vectors long. */
+static void copy_run(float *to, const float *from, int64_t length) {
+    int64_t i = 0;
+    for (; i + WB_LANES <= length; i += WB_LANES) {
+        wb_lanes_store(to + i, wb_lanes_load(from + i));
+    }
+    for (; i < length; i++) {
+        to[i] = from[i];
     }
 }
 
@@ -79,7 +81,7 @@ static view read_part(const pass *p, const part *of, float copied[ROWS * CLOSE])
     const bool in_place = is_plain && of->ld % PAGE != 0;
     const int64_t ld = in_place ? of->ld : (is_plain ? CLOSE : ROWS);
     for (int64_t i = 0; !in_place && i < of->runs; i++) {
-        memcpy(copied + i * ld, of->first + i * of->ld, wb_float_bytes(of->length));
+        copy_run(copied + i * ld, of->first + i * of->ld, of->length);
     }
     const float *const first = in_place ? of->first : copied;
     return is_plain ? (view){first, ld, 1, of->runs, of->length}
@@ -96,11 +98,10 @@ static void part_times_block(const pass *p, float *c, const part *here, const pa
     for (int64_t panel = 0; panel < panels; panel++) {
         const int64_t at = panel * PANEL, columns = least(p->columns - at, PANEL);
         ask(next, panel, panels);
-        if (starts && p->bias) {
-            start_from_bias(c + at, p->ldc, p->bias + at, a.rows, columns);
-        }
-        wb_tile_product(c + at, p->ldc, !starts || p->bias, 1.0f, a.first, a.row, a.column,
-                        block + at * p->terms + term * PANEL, PANEL, a.rows, columns, a.terms);
+        const float *const bias = p->bias ? p->bias + at : NULL;
+        wb_tile_product_from(c + at, p->ldc, starts ? bias : c + at, starts ? 0 : p->ldc, 1.0f,
+                             a.first, a.row, a.column, block + at * p->terms + term * PANEL, PANEL,
+                             a.rows, columns, a.terms);
     }
 }
 
@@ -135,8 +136,8 @@ static void copy_block(const float *b, wb_transpose form, int64_t ldb, int64_t c
 #pragma omp parallel for schedule(static)
         for (int64_t term = 0; term < terms; term++) {
             for (int64_t at = 0; at < columns; at += PANEL) {
-                memcpy(block + at * terms + term * PANEL, b + term * ldb + at,
-                       wb_float_bytes(least(columns - at, PANEL)));
+                copy_run(block + at * terms + term * PANEL, b + term * ldb + at,
+                         least(columns - at, PANEL));
             }
         }
     }

@@ -26,7 +26,8 @@ int64_t wb_tile_columns(int64_t count) {
 typedef struct product {
     float *c;
     int64_t ldc;
-    bool add;
+    const float *from; /* what is added to: c, one row for all, or NULL */
+    int64_t ldfrom;
     float alpha;
     const float *a;
     int64_t row, column;
@@ -65,11 +66,12 @@ static inline __attribute__((always_inline)) void tile(const product *p, int64_t
             left[i / 3] += column;
         }
     }
+    const float *const from = p->from ? p->from + i0 * p->ldfrom + j0 : NULL;
     for (int i = 0; i < rows; i++) {
         for (int v = 0; v < vectors; v++) {
-            float *to = c + i * ldc + v * WB_LANES;
-            const wb_lanes before = p->add ? wb_lanes_load(to) : (wb_lanes){0};
-            wb_lanes_store(to, wb_lanes_fma(p->alpha, sums[i][v], before));
+            const wb_lanes before =
+                from ? wb_lanes_load(from + i * p->ldfrom + v * WB_LANES) : (wb_lanes){0};
+            wb_lanes_store(c + i * ldc + v * WB_LANES, wb_lanes_fma(p->alpha, sums[i][v], before));
         }
     }
 }
@@ -85,7 +87,8 @@ static void narrow_rows(const product *p, int64_t m, int64_t j0, int64_t columns
             }
         }
         for (int64_t t = 0; t < columns; t++) {
-            to[t] = wb_lane_fma(p->alpha, sums[t], p->add ? to[t] : 0.0f);
+            const float before = p->from ? p->from[i * p->ldfrom + j0 + t] : 0.0f;
+            to[t] = wb_lane_fma(p->alpha, sums[t], before);
         }
     }
 }
@@ -116,9 +119,10 @@ static int64_t tall_rows(int64_t m) {
     return m / TALL_ROWS * TALL_ROWS;
 }
 
-void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *a, int64_t row,
-                     int64_t column, const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
-    const product p = {c, ldc, add, alpha, a, row, column, b, ldb, k};
+void wb_tile_product_from(float *c, int64_t ldc, const float *from, int64_t ldfrom, float alpha,
+                          const float *a, int64_t row, int64_t column, const float *b, int64_t ldb,
+                          int64_t m, int64_t n, int64_t k) {
+    const product p = {c, ldc, from, ldfrom, alpha, a, row, column, b, ldb, k};
     const int64_t tall = tall_rows(m);
     int64_t i = 0;
     for (; i < tall; i += TALL_ROWS) {
@@ -136,6 +140,11 @@ void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *
     if (n % WB_LANES > 0) {
         narrow_rows(&p, m, n / WB_LANES * WB_LANES, n % WB_LANES);
     }
+}
+
+void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *a, int64_t row,
+                     int64_t column, const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k) {
+    wb_tile_product_from(c, ldc, add ? c : NULL, ldc, alpha, a, row, column, b, ldb, m, n, k);
 }
 
 /* Zipping rows with those half of the square away, as often as it takes, turns the square. */

@@ -18,6 +18,11 @@ int64_t wb_tile_columns(int64_t count);
 void wb_tile_product(float *c, int64_t ldc, bool add, float alpha, const float *a, int64_t row,
                      int64_t column, const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k);
 
+/* Local. The same, but added to `from`, whose rows are ldfrom apart (0: one row for all). */
+void wb_tile_product_from(float *c, int64_t ldc, const float *from, int64_t ldfrom, float alpha,
+                          const float *a, int64_t row, int64_t column, const float *b, int64_t ldb,
+                          int64_t m, int64_t n, int64_t k);
+
 /* Local. to [columns, rows] filled with from [rows, columns]. */
 void wb_tile_transpose(float *to, int64_t ldto, const float *from, int64_t ldfrom, int64_t rows,
                        int64_t columns);

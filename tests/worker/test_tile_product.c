@@ -68,6 +68,27 @@ static void products_of_any_size_equal_sums_in_double(void **state) {
     free(x);
 }
 
+/* One row below all, or rows of another array: as if c had held them before. */
+static void a_product_is_added_to_rows_that_stand_elsewhere(void **state) {
+    (void)state;
+    enum { M = 23, N = 61, K = 19 };
+    matrices *x = draw();
+    float *expected = malloc(sizeof(x->c));
+    for (int64_t apart = 0; apart <= LD; apart += LD) {
+        memcpy(x->c, x->before, sizeof(x->c));
+        for (int64_t i = 0; i < M; i++) {
+            memcpy(x->c + i * LD, x->before + LD + i * apart, N * sizeof(float));
+        }
+        wb_tile_product(x->c, LD, true, 1.0f, x->a, LD, 1, x->b, LD, M, N, K);
+        memcpy(expected, x->c, sizeof(x->c));
+        memcpy(x->c, x->before, sizeof(x->c));
+        wb_tile_product_from(x->c, LD, x->before + LD, apart, 1.0f, x->a, LD, 1, x->b, LD, M, N, K);
+        assert_memory_equal(x->c, expected, sizeof(x->c));
+    }
+    free(expected);
+    free(x);
+}
+
 /* Cut anywhere into four, and with the rows of a in any kind of tile. */
 static void bits_do_not_depend_on_cuts(void **state) {
     (void)state;
@@ -117,6 +138,7 @@ static void turning_twice_changes_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_any_size_equal_sums_in_double),
+        cmocka_unit_test(a_product_is_added_to_rows_that_stand_elsewhere),
         cmocka_unit_test(bits_do_not_depend_on_cuts),
         cmocka_unit_test(turning_twice_changes_nothing),
     };
