@@ -47,8 +47,10 @@ static const option table[] = {
 enum { OPTIONS = sizeof(table) / sizeof(table[0]) };
 
 struct wb_origins {
-    char of[OPTIONS][WB_ORIGIN];
+    char of[OPTIONS][WB_ORIGIN]; /* empty: the default */
 };
+
+static const char default_origin[] = "default";
 
 /* ---- Values
  * ------------------------------------------------------------------------------------------- */
@@ -270,7 +272,7 @@ wb_status wb_options_defaults(wb_config *config, wb_origins **origins) {
     wb_origins *made = calloc(1, sizeof(*made));
     WB_CHECK(made, WB_ERR_MEMORY, "no memory for the options");
     for (int i = 0; i < OPTIONS; i++) {
-        WB_TRY(wb_options_set(config, made, table[i].key, table[i].value, "default"));
+        WB_TRY(set_value(config, &table[i], table[i].value, default_origin));
     }
     *origins = made;
     made = NULL;
@@ -279,13 +281,17 @@ done:
     return status;
 }
 
+static const char *origin_of(const wb_origins *origins, int i) {
+    return origins->of[i][0] != '\0' ? origins->of[i] : default_origin;
+}
+
 void wb_origins_destroy(wb_origins *origins) {
     free(origins);
 }
 
 const char *wb_origins_of(const wb_origins *origins, const char *key) {
     const option *row = find_option(key);
-    return row ? origins->of[row - table] : NULL;
+    return row ? origin_of(origins, (int)(row - table)) : NULL;
 }
 
 /* ---- Printing
@@ -348,7 +354,7 @@ void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *
         (void)fprintf(out, "  %s: ", table[i].key + length + 1);
         write_scalar(&table[i], text, out);
         if (origins) {
-            (void)fprintf(out, "  # %s", origins->of[i]);
+            (void)fprintf(out, "  # %s", origin_of(origins, i));
         }
         (void)fputc('\n', out);
     }
