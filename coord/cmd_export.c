@@ -1,10 +1,14 @@
 /* widebatch export: a run's newest checkpoint as a sentence-transformers folder. */
+#include "card.h"
 #include "checkpoint.h"
 #include "commands.h"
 #include "config_file.h"
 #include "files.h"
 #include "log.h"
 #include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum { RUN, OUTPUT };
 const wb_flag wb_export_flags[] = {
@@ -33,18 +37,22 @@ done:
 
 static wb_status write_folder(const wb_model *model, const wb_config *config, int64_t step,
                               const char *out) {
-    char training[64];
-    (void)snprintf(training, sizeof(training), "Trained with widebatch " WB_VERSION ": step %lld.",
-                   (long long)step);
-    const wb_model_card card = {.name = out,
+    wb_status status = WB_OK;
+    char *training = NULL;
+    const char *const slash = strrchr(out, '/');
+    WB_TRY(wb_card_training(&training, model, config, step, NULL, NULL));
+    const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : out,
                                 .similarity = model->folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = config->data_max_query_tokens,
                                 .passage_tokens = config->data_max_passage_tokens,
                                 .query_prompt = wb_model_prompt(model, WB_QUERY),
                                 .passage_prompt = wb_model_prompt(model, WB_PASSAGE),
                                 .training = training};
-    return wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
-                                  model->params, model->tokenizer, &card);
+    WB_TRY(wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
+                                  model->params, model->tokenizer, &card));
+done:
+    free(training);
+    return status;
 }
 
 wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
@@ -57,6 +65,10 @@ wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
     int64_t step = 0;
     char path[WB_PATH];
     WB_TRY_ALL(comm, wb_path_join(path, run, "config.yaml"));
+    WB_TRY_ALL(
+        comm, wb_path_is_file(path)
+                  ? WB_OK
+                  : WB_ERROR(WB_ERR_USAGE, "%s: is no run's folder: no config.yaml is there", run));
     WB_TRY_ALL(comm, wb_config_read(&config, &origins, path, NULL, 0));
     WB_TRY(wb_model_open(&model, &config, comm));
     WB_TRY_ALL(comm, acts ? read_parameters(&model, &config, run, &step) : WB_OK);

@@ -1,4 +1,5 @@
 /* widebatch train: a run from its configuration to its export, or what is left of it. */
+#include "card.h"
 #include "commands.h"
 #include "config_file.h"
 #include "exchange.h"
@@ -296,14 +297,11 @@ done:
 static wb_status export_model(const run *r) {
     wb_status status = WB_OK;
     const wb_trainer *t = &r->trainer;
-    char out[WB_PATH], training[2048];
+    char out[WB_PATH], *training = NULL;
     const char *const slash = strrchr(r->config.run_dir, '/');
-    (void)snprintf(training, sizeof(training),
-                   "Trained with widebatch " WB_VERSION ": %lld steps of %lld queries, temperature "
-                   "%g, %s at %g, seed %lld.",
-                   (long long)t->done, (long long)r->config.batch_size,
-                   wb_model_temperature(&t->model, &r->config), r->config.optimizer_name,
-                   r->config.optimizer_lr, (long long)r->config.run_seed);
+    const bool measured = r->config.data_eval[0] != '\0';
+    WB_TRY(wb_card_training(&training, &t->model, &r->config, t->done,
+                            r->measured_before ? &r->before : NULL, measured ? &r->after : NULL));
     const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : r->config.run_dir,
                                 .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = t->shape.query_tokens,
@@ -312,10 +310,20 @@ static wb_status export_model(const run *r) {
                                 .passage_prompt = wb_model_prompt(&t->model, WB_PASSAGE),
                                 .training = training};
     WB_TRY(wb_path_join(out, r->config.run_dir, "export"));
-    WB_TRY(wb_model_folder_export(&t->model.folder, out, wb_encoder_table(t->model.encoder),
-                                  t->model.params, t->model.tokenizer, &card));
+    status = wb_model_folder_export(&t->model.folder, out, wb_encoder_table(t->model.encoder),
+                                    t->model.params, t->model.tokenizer, &card);
+    if (status != WB_OK) {
+        char why[2048];
+        (void)snprintf(why, sizeof(why),
+                       "%.1800s; all steps are done and saved: start the same command again to "
+                       "export, or widebatch export into another folder",
+                       wb_error_message());
+        wb_error_replace(why);
+        goto done;
+    }
     wb_log(WB_LOG_RUN, "exported %s: load it with SentenceTransformer(\"%s\")", out, out);
 done:
+    free(training);
     return status;
 }
 

@@ -53,7 +53,8 @@ wb_status wb_model_check_path(const wb_config *config) {
              config->model_path,
              wb_path_is_file(config->model_path)
                  ? "; a vocabulary file needs model.encoder = static"
-                 : "");
+                 : "; a model is a local Hugging Face or sentence-transformers folder, nothing is "
+                   "downloaded");
 done:
     return status;
 }

@@ -415,13 +415,23 @@ done:
     return status;
 }
 
+/* A program that has a key more hashes the runs of one without it as that did. */
 uint64_t wb_options_fixed_hash(const wb_config *config) {
-    char text[OPTIONS * 64 + 8 * WB_OPTION_TEXT] = "";
+    char text[OPTIONS * 64 + 10 * WB_OPTION_TEXT] = "", usual[WB_OPTION_TEXT];
+    wb_config defaults;
     size_t used = 0;
     for (int i = 0; i < OPTIONS; i++) {
-        if (table[i].change == FIXED && used + WB_OPTION_TEXT < sizeof(text)) {
-            print_value(config, &table[i], text + used, WB_OPTION_TEXT);
-            used += strlen(text + used) + 1;
+        const option *row = &table[i];
+        const size_t key = strlen(row->key) + 1;
+        if (row->change != FIXED || used + key + WB_OPTION_TEXT > sizeof(text)) {
+            continue;
+        }
+        (void)set_value(&defaults, row, row->value, "default");
+        print_value(&defaults, row, usual, sizeof(usual));
+        print_value(config, row, text + used + key, WB_OPTION_TEXT);
+        if (strcmp(text + used + key, usual) != 0) {
+            memcpy(text + used, row->key, key);
+            used += key + strlen(text + used + key) + 1;
         }
     }
     return wb_hash(text, used);

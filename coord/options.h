@@ -186,7 +186,8 @@ void wb_options_write(const wb_config *config, const wb_origins *origins, FILE *
 wb_status wb_options_check_continues(const wb_config *before, const wb_config *now,
                                      const char *where, const char *allowed);
 
-/* Local. A hash of all FIXED values: a run is continued only where it is the same. */
+/* Local. A hash of all FIXED values that are not the default: a run is continued only where it is
+ * the same. */
 uint64_t wb_options_fixed_hash(const wb_config *config);
 
 #endif

@@ -126,6 +126,7 @@ wb_status wb_data_set_open(wb_data_set **set, const char *path, const char *spli
         s->dropped = s->tevatron.dropped;
         s->most_positives = s->tevatron.positives;
     }
+    WB_CHECK(s->rows > 0 || s->dropped > 0, WB_ERR_INPUT, "%s: holds no rows", path);
     WB_CHECK(s->rows > 0, WB_ERR_INPUT, "%s: no row has a positive passage (%lld have none)", path,
              (long long)s->dropped);
     *set = s;

@@ -2,6 +2,7 @@
 #include "json.h"
 
 #include "files.h"
+#include "foreign_file.h"
 #include "units.h"
 
 #include <stdlib.h>
@@ -138,6 +139,7 @@ static wb_status read_file(json_t **value, const char *path, size_t cap, size_t 
     char *text = NULL;
     size_t bytes = 0;
     WB_TRY(wb_file_read(path, cap, &text, &bytes));
+    WB_TRY(wb_foreign_file_check(path, text, bytes));
     WB_TRY(parse(value, text, bytes, flags, path, 1, VALUES_OF_FILE));
 done:
     free(text);

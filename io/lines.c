@@ -1,6 +1,7 @@
 /* A buffer that slides over the file and grows only for long lines. */
 #include "lines.h"
 
+#include "foreign_file.h"
 #include "unicode_text.h"
 #include "units.h"
 
@@ -79,6 +80,10 @@ static wb_status read_more(wb_lines *lines) {
     WB_CHECK(got >= 0, WB_ERR_INPUT, "%s: cannot read: %s", lines->path, strerror(errno));
     lines->end += (size_t)got;
     lines->ended = got == 0;
+    if (lines->position == 0 && lines->number == 0) {
+        WB_TRY(wb_foreign_file_check(lines->path, lines->buffer + lines->begin,
+                                     lines->end - lines->begin));
+    }
     skip_byte_order_mark(lines);
 done:
     return status;

@@ -390,6 +390,29 @@ done:
     return status;
 }
 
+/* What a folder without config.json may be, for the message. */
+static wb_status no_model(const char *folder) {
+    char checkpoints[WB_PATH], manifest[WB_PATH];
+    if (wb_path_join(checkpoints, folder, "checkpoints") == WB_OK &&
+        wb_path_is_folder(checkpoints)) {
+        return WB_ERROR(WB_ERR_INPUT,
+                        "%s: is a run's folder; its model is in %s/export when it is done, and "
+                        "widebatch export --run %s --output DIR writes that of its newest "
+                        "checkpoint",
+                        folder, folder, folder);
+    }
+    if (wb_path_join(manifest, folder, "manifest.json") == WB_OK && wb_path_is_file(manifest)) {
+        return WB_ERROR(WB_ERR_INPUT,
+                        "%s: is a checkpoint; widebatch export --run RUN_DIR --output DIR makes a "
+                        "model of a run's newest",
+                        folder);
+    }
+    return WB_ERROR(WB_ERR_INPUT,
+                    "%s: is no model folder: neither config.json nor modules.json "
+                    "is there",
+                    folder);
+}
+
 /* Decides between BERT and static where there is no modules.json, and reads config.json. */
 static wb_status read_config(wb_model_folder *folder, bool is_static, bool plain) {
     wb_status status = WB_OK;
@@ -399,6 +422,9 @@ static wb_status read_config(wb_model_folder *folder, bool is_static, bool plain
         folder->config[0] = '\0';
         folder->spec.kind = WB_ENCODER_STATIC;
         return WB_OK;
+    }
+    if (plain && !wb_path_is_file(folder->config)) {
+        WB_TRY(no_model(folder->path));
     }
     WB_TRY(wb_json_read(&config, folder->config, CONFIG_MOST));
     WB_CHECK(json_is_object(config), WB_ERR_INPUT, "%s: must be an object", folder->config);

@@ -2,6 +2,7 @@
 #include "safetensors.h"
 
 #include "files.h"
+#include "foreign_file.h"
 #include "json.h"
 #include "units.h"
 
@@ -286,6 +287,13 @@ static wb_status read_header_length(const wb_safetensors *file, size_t *bytes) {
         return status;
     }
     if (length == 0 || length > HEADER_MOST || length > size - LENGTH_BYTES) {
+        char head[WB_FOREIGN_HEAD] = "";
+        const size_t there = size < sizeof(head) ? (size_t)size : sizeof(head);
+        wb_status known = wb_file_read_at(file->file, file->path, 0, head, there);
+        known = known == WB_OK ? wb_foreign_file_check(file->path, head, there) : known;
+        if (known != WB_OK) {
+            return known;
+        }
         return WB_ERROR(WB_ERR_INPUT,
                         "%s: the header claims %llu bytes; the file has %llu after its length, and "
                         "1 to %d are allowed",

@@ -41,7 +41,8 @@ static wb_status find_passages(const json_t *line, const char *where, passages *
     }
     if (!found->arrays[POSITIVES]) {
         return WB_ERROR(WB_ERR_INPUT,
-                        "%s: neither \"positive_passages\" nor \"positive_document_ids\" is there",
+                        "%s: neither \"positive_passages\" nor \"positive_document_ids\" is there; "
+                        "a training line holds \"query_id\", \"query\" and these (Tevatron's form)",
                         where);
     }
     return WB_OK;
@@ -55,7 +56,9 @@ static wb_status read_passage(const wb_tevatron *set, const passages *from, side
     char number[24];
     int64_t row;
     if (!from->are_ids) {
-        return wb_text_record(text, passage, where);
+        char place[WB_WHERE + 64];
+        (void)snprintf(place, sizeof(place), "%s: %s[%zu]", where, text_keys[which], index);
+        return wb_text_record(text, passage, place);
     }
     WB_TRY(wb_text_record_id(passage, id_keys[which], where, number, &id));
     WB_TRY(wb_text_file_fetch(set->corpus, id, &row, text));
@@ -197,8 +200,9 @@ static wb_status check_tree(wb_tevatron *set, const wb_lines *lines, wb_text *sc
     char where[WB_WHERE];
     (void)snprintf(where, sizeof(where), "%s:%lld", set->path, (long long)lines->number);
     WB_TRY(wb_json_parse_line(&line, lines->text, lines->bytes, set->path, lines->number));
-    WB_TRY(wb_text_record(scratch, line, where));
+    WB_CHECK(json_is_object(line), WB_ERR_INPUT, "%s: is no JSON object", where);
     WB_TRY(find_passages(line, where, &from));
+    WB_TRY(wb_text_record(scratch, line, where));
     WB_TRY(check_passages(set, &from, where, scratch));
     counts[POSITIVES] = (int64_t)json_array_size(from.arrays[POSITIVES]);
     counts[NEGATIVES] = (int64_t)json_array_size(from.arrays[NEGATIVES]);

@@ -597,7 +597,7 @@ static void export_writes_what_the_run_exported(void **state) {
         expect_same_file(in_folder(run), in_folder(again));
     }
     expect_error(RUN(comm, "export", "--run", in_folder("missing"), "--output", in_folder("x")),
-                 WB_ERR_CONFIG, "missing/config.yaml");
+                 WB_ERR_USAGE, "missing: is no run's folder");
 }
 
 static void bench_measures_and_writes_nothing(void **state) {

@@ -1,4 +1,5 @@
 /* The table of options: parsing, ranges, origins, printing, what a run is continued with. */
+#include "hash.h"
 #include "options.h"
 #include "other_names.h"
 #include "testing.h"
@@ -327,6 +328,16 @@ static void these_tests_know_every_key(void **state) {
     free(text);
 }
 
+/* Else a program with one key more could not continue a run of one without it. */
+static void what_is_as_by_default_is_not_in_the_hash(void **state) {
+    (void)state;
+    assert_true(wb_options_fixed_hash(&config) == wb_hash("", 0));
+    for (int i = 0; i < FIXED_KEYS; i++) {
+        expect_ok(wb_options_set(&config, origins, fixed_values[i][0], fixed_values[i][1], "x"));
+    }
+    assert_true(wb_options_fixed_hash(&config) != wb_hash("", 0));
+}
+
 static void texts_move_between_fields_of_the_hash_with_a_change(void **state) {
     (void)state;
     expect_ok(wb_options_assign(&config, origins, "model.path=a"));
@@ -362,6 +373,7 @@ int main(void) {
         WITH_DEFAULTS(a_run_goes_on_with_other_free_values_and_with_no_other_fixed_one),
         WITH_DEFAULTS(a_run_goes_on_with_other_asked_values_where_they_are_allowed),
         WITH_DEFAULTS(these_tests_know_every_key),
+        WITH_DEFAULTS(what_is_as_by_default_is_not_in_the_hash),
         WITH_DEFAULTS(texts_move_between_fields_of_the_hash_with_a_change),
         WITH_DEFAULTS(effective_values_are_written_with_their_origins),
 #undef WITH_DEFAULTS

@@ -724,7 +724,7 @@ static void description_names_facts_and_tensors(void **state) {
         {WB_TEST_DATA "/models/sharded", "shards: inspect them one by one"},
         {WB_TEST_DATA "/models/static", "encoder        static"},
         {WB_TEST_DATA "/models/static/model.safetensors", "embedding.weight"},
-        {broken, "the header claims"},
+        {broken, "is an HDF5 file"},
         {"/nonexistent", "no such folder"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -345,7 +345,8 @@ static void wrong_tevatron_lines_are_refused_with_their_place(void **state) {
         {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": {}}", "must be an array"},
         {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": [], \"negative_passages\": 1}",
          "\"negative_passages\" must be an array"},
-        {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": [3]}", "is no JSON object"},
+        {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": [3]}",
+         "train.jsonl:1: positive_passages[0]: is no JSON object"},
         {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": [{\"docid\": 1}]}", "no text"},
         {"{\"query_id\": 1, \"query\": \"q\", \"positive_document_ids\": [\"d7\"]}",
          "train.jsonl:1: the document \"d7\" is not in "},
@@ -356,7 +357,7 @@ static void wrong_tevatron_lines_are_refused_with_their_place(void **state) {
          "has blanks"},
         {"{\"query_id\": 1, \"query\": \"q\", \"positive_passages\": []}", "no row has a positive"},
         {"{\"query_id\": 1,", "train.jsonl:1"},
-        {"", "no row has a positive"},
+        {"", "train.jsonl: holds no rows"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         write_text(LINES, cases[i].line);

@@ -95,11 +95,44 @@ static void fields_are_parted_by_any_blanks(void **state) {
     check_end(&lines);
 }
 
+static void files_of_other_kinds_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *content, *message;
+        size_t bytes;
+    } cases[] = {
+        {"\x1f\x8b\x08\x00\x00\nmore", "is compressed by gzip; unpack it first", 11},
+        {"version https://git-lfs.github.com/spec/v1\n", "git lfs pull", 43},
+        {"<!DOCTYPE html>\n", "is a web page", 16},
+        {"\x89HDF\r\n\x1a\n", "is an HDF5 file", 8},
+        {"\xff\xfe{\x00", "iconv", 4},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        wb_lines lines;
+        bool more;
+        put_file(cases[i].content, cases[i].bytes);
+        assert_int_equal(wb_lines_open(&lines, PATH), WB_OK);
+        assert_int_equal(wb_lines_next(&lines, &more), WB_ERR_INPUT);
+        assert_non_null(strstr(wb_error_message(), PATH ": "));
+        assert_non_null(strstr(wb_error_message(), cases[i].message));
+        wb_error_clear();
+        wb_lines_close(&lines);
+    }
+    wb_lines lines;
+    static const char later[] = "a\nversion https://git-lfs\n";
+    put_file(later, strlen(later));
+    assert_int_equal(wb_lines_open(&lines, PATH), WB_OK);
+    check_next(&lines, "a", 0, 1);
+    check_next(&lines, "version https://git-lfs", 2, 2);
+    check_end(&lines);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(line_ends_and_marks_are_taken_off),
         cmocka_unit_test(lines_longer_than_the_buffer_are_whole),
         cmocka_unit_test(fields_are_parted_by_any_blanks),
+        cmocka_unit_test(files_of_other_kinds_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,6 +59,15 @@ static void file_under_eight_bytes_is_rejected(void **state) {
     assert_refused(open_and_close(), WB_ERR_INPUT, "too few");
 }
 
+static void files_of_other_kinds_are_named(void **state) {
+    (void)state;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n";
+    put_bytes(path, pointer, strlen(pointer));
+    assert_refused(open_and_close(), WB_ERR_INPUT, "git lfs pull");
+    put_bytes(path, "PK\x03\x04\xff\xff\xff\xff", 8);
+    assert_refused(open_and_close(), WB_ERR_INPUT, "is a zip archive");
+}
+
 static void header_over_hundred_megabytes_is_rejected(void **state) {
     (void)state;
     put_file(100000001, "{}", 2, 0);
@@ -558,6 +567,7 @@ static void every_damaged_byte_of_a_header_is_survived(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_under_eight_bytes_is_rejected),
+        cmocka_unit_test(files_of_other_kinds_are_named),
         cmocka_unit_test(header_over_hundred_megabytes_is_rejected),
         cmocka_unit_test(header_longer_than_file_is_rejected),
         cmocka_unit_test(header_length_that_overflows_is_rejected),
