@@ -14,10 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    BLOCK = 512 << 10, /* bytes hashed at once, where they are near */
-    PART = 4 << 20,    /* bytes that the system forgets at once */
-};
+enum { PART = 4 << 20 }; /* bytes that the system forgets at once */
 
 /* What verifying reads of a generation. */
 typedef enum reading {
@@ -30,28 +27,20 @@ typedef enum reading {
 
 static wb_status sum_file(int file, const char *path, reading how, int64_t bytes, uint64_t *sum) {
     wb_status status = WB_OK;
-    wb_hasher *hasher = NULL;
-    void *block = malloc(BLOCK);
-    WB_CHECK(block, WB_ERR_MEMORY, "%s: no memory to verify it", path);
-    WB_TRY(wb_hasher_create(&hasher));
+    wb_file_sum so_far;
+    WB_TRY(wb_file_sum_begin(&so_far, path));
     /* The disk reads ahead; asked for parts by name, the system would hold each page by itself. */
     (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
-    for (int64_t at = 0; at < bytes; at += BLOCK) {
-        if (how == FILES_ONCE_MORE && at > 0 && at % PART == 0) {
-            wb_file_forget(file, at - PART, PART);
+    while (so_far.read < bytes) {
+        const int64_t at = so_far.read, left = bytes - at;
+        WB_TRY(wb_file_sum_read(&so_far, file, path, at + (left < PART ? left : PART)));
+        if (how == FILES_ONCE_MORE) {
+            wb_file_forget(file, at, so_far.read - at);
         }
-        const int64_t left = bytes - at;
-        const size_t size = left < BLOCK ? (size_t)left : BLOCK;
-        WB_TRY(wb_file_read_at(file, path, at, block, size));
-        wb_hasher_add(hasher, block, size);
     }
-    if (how == FILES_ONCE_MORE) {
-        wb_file_forget(file, 0, 0);
-    }
-    *sum = wb_hasher_sum(hasher);
+    *sum = wb_hasher_sum(so_far.hasher);
 done:
-    wb_hasher_destroy(hasher);
-    free(block);
+    wb_file_sum_end(&so_far);
     return status;
 }
 

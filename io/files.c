@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum {
-    PART = 1 << 20, /* bytes of a long file that go to disk together, and are then read back */
-    ON_THE_WAY = 4, /* parts that may be on their way while the next is written */
+    PART = 1 << 20,    /* bytes of a long file that go to disk together, and are then read back */
+    ON_THE_WAY = 4,    /* parts that may be on their way while the next is written */
+    BLOCK = 512 << 10, /* bytes hashed at once, where they are near */
 };
 
 wb_status wb_path_join(char path[WB_PATH], const char *folder, const char *name, ...) {
@@ -58,6 +59,34 @@ wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data
         done += (size_t)got;
     }
     return WB_OK;
+}
+
+wb_status wb_file_sum_begin(wb_file_sum *sum, const char *path) {
+    wb_status status = WB_OK;
+    *sum = (wb_file_sum){.block = malloc(BLOCK)};
+    WB_CHECK(sum->block, WB_ERR_MEMORY, "%s: no memory to verify it", path);
+    WB_TRY(wb_hasher_create(&sum->hasher));
+done:
+    return status;
+}
+
+wb_status wb_file_sum_read(wb_file_sum *sum, int file, const char *path, int64_t end) {
+    wb_status status = WB_OK;
+    while (sum->read < end) {
+        const int64_t left = end - sum->read;
+        const size_t size = left < BLOCK ? (size_t)left : BLOCK;
+        WB_TRY(wb_file_read_at(file, path, sum->read, sum->block, size));
+        wb_hasher_add(sum->hasher, sum->block, size);
+        sum->read += (int64_t)size;
+    }
+done:
+    return status;
+}
+
+void wb_file_sum_end(wb_file_sum *sum) {
+    wb_hasher_destroy(sum->hasher);
+    free(sum->block);
+    *sum = (wb_file_sum){0};
 }
 
 wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes) {
@@ -139,9 +168,7 @@ static wb_status begin_to_read_back(wb_draft *draft) {
     open_behind(draft);
     WB_CHECK(draft->behind >= 0, WB_ERR_DISK, "%s: cannot open once more: %s", draft->temporary,
              strerror(errno));
-    draft->block = malloc(PART);
-    WB_CHECK(draft->block, WB_ERR_MEMORY, "%s: no memory to read it back", draft->path);
-    WB_TRY(wb_hasher_create(&draft->checked));
+    WB_TRY(wb_file_sum_begin(&draft->back, draft->path));
 done:
     return status;
 }
@@ -149,16 +176,10 @@ done:
 /* All before `end`, which is on disk. */
 static wb_status read_back(wb_draft *draft, int64_t end) {
     wb_status status = WB_OK;
-    const int64_t begin = draft->read;
-    while (draft->checked && draft->read < end) {
-        const int64_t left = end - draft->read;
-        const size_t size = left < PART ? (size_t)left : PART;
-        WB_TRY(wb_file_read_at(draft->behind, draft->temporary, draft->read, draft->block, size));
-        wb_hasher_add(draft->checked, draft->block, size);
-        draft->read += (int64_t)size;
-    }
-    if (draft->read > begin) {
-        wb_file_forget(draft->behind, begin, draft->read - begin);
+    const int64_t begin = draft->back.read;
+    if (draft->back.hasher && begin < end) {
+        WB_TRY(wb_file_sum_read(&draft->back, draft->behind, draft->temporary, end));
+        wb_file_forget(draft->behind, begin, end - begin);
     }
 done:
     return status == WB_ERR_INPUT ? WB_ERR_DISK : status;
@@ -229,10 +250,7 @@ done:
 
 void wb_draft_discard(wb_draft *draft) {
     stop_behind(draft);
-    wb_hasher_destroy(draft->checked);
-    draft->checked = NULL;
-    free(draft->block);
-    draft->block = NULL;
+    wb_file_sum_end(&draft->back);
     if (draft->file >= 0) {
         (void)close(draft->file);
         (void)unlink(draft->temporary);
@@ -269,7 +287,7 @@ wb_status wb_file_write_and_read(const char *path, const void *data, size_t byte
     WB_TRY(begin_to_read_back(&draft));
     WB_TRY(wb_draft_append(&draft, data, bytes));
     WB_TRY(wb_draft_commit(&draft));
-    *sum = wb_hasher_sum(draft.checked);
+    *sum = wb_hasher_sum(draft.back.hasher);
 done:
     wb_draft_discard(&draft);
     return status;

@@ -25,6 +25,19 @@ wb_status wb_file_read(const char *path, size_t cap, char **data, size_t *bytes)
 /* Local. Reads exactly `bytes` at `offset` of an open file. Error: WB_ERR_INPUT, with `path`. */
 wb_status wb_file_read_at(int file, const char *path, int64_t offset, void *data, size_t bytes);
 
+/* The sum of an open file as it is read from its start, block by block. */
+typedef struct wb_file_sum {
+    wb_hasher *hasher; /* owned; NULL: not begun */
+    void *block;       /* owned */
+    int64_t read;      /* bytes so far */
+} wb_file_sum;
+
+/* Local. Begin, read on to `end` as often as it takes, take the hasher's sum, end, also after an
+ * error; `path` appears in messages. Errors: WB_ERR_MEMORY; WB_ERR_INPUT. */
+wb_status wb_file_sum_begin(wb_file_sum *sum, const char *path);
+wb_status wb_file_sum_read(wb_file_sum *sum, int file, const char *path, int64_t end);
+void wb_file_sum_end(wb_file_sum *sum);
+
 /* Local. Advice: the system need not keep these bytes of an open file, and may use their memory for
  * what is read or written next. 0 bytes: all from there on. What is not on disk yet stays. */
 void wb_file_forget(int file, int64_t offset, int64_t bytes);
@@ -32,12 +45,10 @@ void wb_file_forget(int file, int64_t offset, int64_t bytes);
 /* A file being written: what stands under `path` is untouched until wb_draft_commit. What lies
  * behind in a long one goes to disk while the rest is written. */
 typedef struct wb_draft {
-    int file;           /* -1: none open */
-    int behind;         /* the same file once more; -1: none open */
-    int64_t written;    /* bytes so far */
-    wb_hasher *checked; /* what was read back; NULL: nothing is; owned */
-    void *block;        /* of what is read back; owned */
-    int64_t read;       /* bytes read back so far */
+    int file;         /* -1: none open */
+    int behind;       /* the same file once more; -1: none open */
+    int64_t written;  /* bytes so far */
+    wb_file_sum back; /* of what is read back; not begun: nothing is */
     char path[WB_PATH];
     char temporary[WB_PATH]; /* path.tmp */
 } wb_draft;
