@@ -43,15 +43,17 @@ def full_text(line):
     return f"{row['title']} {row['text']}" if row.get("title") else row["text"]
 
 
-def compare(name, model, texts):
-    """Embeddings of a JSONL file by `widebatch encode` and by sentence-transformers."""
+def compare(name, model, texts, role="passage"):
+    """Embeddings of a JSONL file by `widebatch encode` and by sentence-transformers, prompts included."""
     out = SCRATCH / f"{name}.h5"
-    widebatch("encode", "--model", model, "--input", texts, "--output", out)
+    widebatch("encode", "--model", model, "--role", role, "--input", texts, "--output", out)
     lines = texts.read_text().splitlines()
     with h5py.File(out) as file:
         ours = file["embeddings"][:]
         ids = [i.decode() for i in file["ids"][:]]
-    theirs = SentenceTransformer(str(model), device="cpu").encode([full_text(l) for l in lines])
+    other = SentenceTransformer(str(model), device="cpu")
+    encode = other.encode_query if role == "query" else other.encode_document
+    theirs = encode([full_text(l) for l in lines])
     difference = float(np.abs(ours - theirs).max())
     good = (ids == [json.loads(l)["_id"] for l in lines] and ours.shape == theirs.shape
             and difference <= TOLERANCE)
@@ -112,6 +114,11 @@ def check_exports():
     export = train("static", f"model.path={SCRATCH / 'bert/vocab.txt'}", "model.encoder=static",
                    "model.width=40")
     compare("static", export, corpus)
+    export = train("prompted", f"model.path={SCRATCH / 'bert'}", "model.query_prompt=word7 word8: ",
+                   "model.passage_prompt=The word9 ", "data.max_query_tokens=16",
+                   "data.max_passage_tokens=64")
+    compare("prompted", export, corpus)
+    compare("prompted-query", export, SCRATCH / "beir/queries.jsonl", "query")
 
 
 def check_minilm():
