@@ -2,9 +2,11 @@
 #include "log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static int log_rank;
@@ -68,7 +70,10 @@ void wb_log_bar(const char *text) {
     if (!wb_log_has_bar()) {
         return;
     }
-    (void)fprintf(stderr, "\r\033[K%s", text);
+    struct winsize screen;
+    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &screen) == 0 && screen.ws_col > 1;
+    /* a longer one would break into lines, of which only the last is wiped */
+    (void)fprintf(stderr, "\r\033[K%.*s", known ? screen.ws_col - 1 : INT_MAX, text);
     (void)fflush(stderr);
     bar_on_screen = text[0] != '\0';
 }

@@ -144,6 +144,10 @@ wb_status wb_embeddings_create(wb_embeddings_writer **result, const char *path, 
     const int length = snprintf(writer->temporary, WB_PATH, "%s.tmp", path);
     WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
     (void)snprintf(writer->path, WB_PATH, "%s", path);
+    /* what is wrong with the place is said here in fewer words than by HDF5 */
+    const int made = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    WB_CHECK(made >= 0, WB_ERR_DISK, "%s: cannot create: %s", writer->temporary, strerror(errno));
+    (void)close(made);
     WB_TRY(latest_access(&access, path));
     WB_TRY_HDF5(writer->file = H5Fcreate(writer->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access),
                 WB_ERR_DISK, writer->temporary);

@@ -253,7 +253,7 @@ done:
 
 wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_run_owner *owner,
                              char *notice, size_t notice_bytes) {
-    static const char *const folders[] = {"checkpoints", "eval", "plots", "export"};
+    static const char *const folders[] = {"checkpoints", "eval", "export"};
     wb_status status = WB_OK;
     char inside[WB_PATH];
     bool taken = false;

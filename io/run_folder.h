@@ -1,7 +1,7 @@
 /* The folder of a run, and who may write in it.
  *
  *     runs/NAME/  config.yaml  metrics.jsonl  log.txt  run.lock
- *                 checkpoints/  eval/  plots/  export/
+ *                 checkpoints/  eval/  export/
  *
  * run.lock is held with a lock of the kernel and says in plain JSON who holds it (job, restart,
  * host, pid, start of the process, last beat). The kernel's lock alone is not trusted: shared file

@@ -49,7 +49,7 @@ static void put_lock(const char *format, const char *host, long long pid, const 
 
 static void folders_are_made_and_private(void **state) {
     (void)state;
-    static const char *const names[] = {"", "checkpoints", "eval", "plots", "export"};
+    static const char *const names[] = {"", "checkpoints", "eval", "export"};
     wb_run_folder *run = NULL;
     assert_ok(open_run(&run, &nobody));
     assert_string_equal(wb_run_folder_path(run), path);
