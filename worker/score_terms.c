@@ -67,8 +67,8 @@ wb_score_walk wb_score_walk_of(const wb_infonce *loss, const wb_infonce_batch *b
 
 /* The terms alone. */
 static wb_score_walk walk_between_no_blocks(const wb_infonce *loss) {
-    static const wb_infonce_batch batch;
-    static const wb_infonce_block block;
+    static const wb_infonce_batch batch = {0};
+    static const wb_infonce_block block = {0};
     return wb_score_walk_of(loss, &batch, &block, &block);
 }
 
