@@ -83,7 +83,26 @@ bool wb_parse_bytes(const char *text, size_t *bytes) {
     return true;
 }
 
+/* Slurm's HH:MM:SS and D-HH:MM:SS; its shorter forms mean minutes or seconds, as one knows it. */
+static bool parse_clock(const char *text, double *seconds) {
+    int days = 0, hours = 0, minutes = 0, rest = 0, end = 0;
+    const bool with_days = strchr(text, '-') != NULL;
+    const int found = with_days
+                          ? sscanf(text, "%5d-%2d:%2d:%2d%n", &days, &hours, &minutes, &rest, &end)
+                          : sscanf(text, "%5d:%2d:%2d%n", &hours, &minutes, &rest, &end);
+    const bool whole = found == (with_days ? 4 : 3) && text[end] == '\0' &&
+                       strspn(text, "0123456789-:") == strlen(text);
+    if (!whole || days < 0 || hours < 0 || minutes < 0 || minutes > 59 || rest < 0 || rest > 59) {
+        return false;
+    }
+    *seconds = 86400.0 * days + 3600.0 * hours + 60.0 * minutes + rest;
+    return true;
+}
+
 bool wb_parse_seconds(const char *text, double *seconds) {
+    if (strchr(text, ':')) {
+        return parse_clock(text, seconds);
+    }
     static const char letters[] = "dhms";
     static const double scales[] = {86400.0, 3600.0, 60.0, 1.0};
     double sum = 0.0;

@@ -102,15 +102,14 @@ done:
 
 /* Where a life begins in log.txt. */
 static void note_life(const run *r, const wb_run_owner *owner) {
-    char host[256] = "", date[64] = "", line[1024];
+    char date[64] = "", line[1024];
     struct tm utc;
     const int world = wb_comm_world(r->comm);
     const time_t now = time(NULL);
-    (void)gethostname(host, sizeof(host) - 1);
     (void)strftime(date, sizeof(date), "%F %T UTC", gmtime_r(&now, &utc));
     (void)snprintf(line, sizeof(line),
                    "---- %s: widebatch " WB_VERSION ", %d rank%s, host %s, pid %d%s%s", date, world,
-                   world > 1 ? "s" : "", host, (int)getpid(), owner->job ? ", job " : "",
+                   world > 1 ? "s" : "", wb_host().text, (int)getpid(), owner->job ? ", job " : "",
                    owner->job ? owner->job : "");
     wb_log_file_only(line);
 }

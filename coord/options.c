@@ -147,10 +147,10 @@ static wb_status set_value(wb_config *config, const option *row, const char *val
     case TIME:
         return wb_parse_seconds(value, member)
                    ? WB_OK
-                   : WB_ERROR(
-                         WB_ERR_CONFIG,
-                         "%s: %s = %.200s; a time such as 90 (seconds), 45m or 1h30m is needed",
-                         origin, row->key, value);
+                   : WB_ERROR(WB_ERR_CONFIG,
+                              "%s: %s = %.200s; a time such as 90 (seconds), 45m, 1h30m or "
+                              "12:00:00 is needed",
+                              origin, row->key, value);
     }
     return WB_OK;
 }

@@ -26,7 +26,7 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     COUNT(run_seed, "run.seed", 42, 0, INT64_MAX, FIXED,                                           \
           "seed of data order, dropout and first values")                                          \
     TIME(run_max_time, "run.max_time", "0", FREE,                                                  \
-         "stop with a checkpoint within this time, as 90m or 23h30m; 0: within the Slurm job's")   \
+         "stop with a checkpoint within this time, as 90m or 23:30:00; 0: within the Slurm job's") \
     COUNT(run_max_nonfinite, "run.max_nonfinite", 3, 1, 1000000, FREE,                             \
           "steps in a row whose loss or gradient is not finite: they are skipped, then the run "   \
           "ends")                                                                                  \

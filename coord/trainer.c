@@ -377,9 +377,13 @@ wb_status wb_trainer_log_plan(wb_trainer *t) {
     const wb_config *config = t->config;
     const int world = wb_comm_world(t->comm);
     const int64_t dropped = wb_data_set_dropped(t->data);
+    char without[64] = "";
+    if (dropped > 0) {
+        (void)snprintf(without, sizeof(without), " (%s without a positive left out)",
+                       wb_count_text(dropped).text);
+    }
     wb_log(WB_LOG_RUN, "data: %s training rows%s, %lld hard negatives each",
-           wb_count_text(t->plan.rule.rows).text,
-           dropped > 0 ? " (rows without a positive left out)" : "", (long long)t->shape.group - 1);
+           wb_count_text(t->plan.rule.rows).text, without, (long long)t->shape.group - 1);
     wb_log(WB_LOG_RUN,
            "plan: %lld steps of %lld queries (%lld steps an epoch) on %d rank%s of %d thread%s",
            (long long)t->optimizer.total_steps, (long long)config->batch_size,

@@ -108,14 +108,21 @@ static void sizes_and_times_read_as_people_write_them(void **state) {
     static const struct {
         const char *text;
         double seconds;
-    } times[] = {{"90", 90},     {"0", 0},       {"45m", 2700},       {"1h30m", 5400},
-                 {"1.5h", 5400}, {"2d", 172800}, {"1d2h3m4s", 93784}, {"0.5s", 0.5}};
+    } times[] = {{"90", 90},           {"0", 0},
+                 {"45m", 2700},        {"1h30m", 5400},
+                 {"1.5h", 5400},       {"2d", 172800},
+                 {"1d2h3m4s", 93784},  {"0.5s", 0.5},
+                 {"12:00:00", 43200},  {"100:00:01", 360001},
+                 {"1-02:03:04", 93784}};
     double seconds = 7.0;
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         assert_true(wb_parse_seconds(times[i].text, &seconds) && seconds == times[i].seconds);
     }
-    static const char *const no_times[] = {"",    "h",   "-1",   "1m1h",    "1h1h", "1h30", "1 h",
-                                           "1hm", "nan", "1e30", "0x1p99s", "1s2",  "1:30"};
+    static const char *const no_times[] = {
+        "",         "h",       "-1",       "1m1h",       "1h1h",   "1h30",     "1 h",
+        "1hm",      "nan",     "1e30",     "0x1p99s",    "1s2",    "1:30",     "1:60:00",
+        "1:00:60",  "1:-1:00", "-1:00:00", "1--1:00:00", "1-1:00", "1:00:00x", "1:00:00:00",
+        " 1:00:00", "1: 0:00", ":00:00",   "1-"};
     for (size_t i = 0; i < sizeof(no_times) / sizeof(no_times[0]); i++) {
         seconds = 7.0;
         if (wb_parse_seconds(no_times[i], &seconds) || seconds != 7.0) {

@@ -108,7 +108,8 @@ static void wrong_values_name_place_key_value_and_what_is_allowed(void **state) 
         {"model.pooling", "Mean", "allowed are"},
         {"memory.budget", "much", "memory.budget = much; a size such as 512M or 4GiB is needed"},
         {"memory.budget", "-1", "a size such as"},
-        {"run.max_time", "noon", "run.max_time = noon; a time such as 90 (seconds), 45m or 1h30m"},
+        {"run.max_time", "noon",
+         "run.max_time = noon; a time such as 90 (seconds), 45m, 1h30m or 12:00:00"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const wb_config before = config;
