@@ -63,6 +63,7 @@ static wb_status create_in_memory(hid_t *file, wb_state_image *into, size_t expe
                                   const char *path) {
     wb_status status = WB_OK;
     hid_t access = 0;
+    hid_t create = 0;
     H5FD_file_image_callbacks_t callbacks = {.image_realloc = image_realloc,
                                              .image_free = image_free,
                                              .udata_copy = owner_copy,
@@ -73,8 +74,10 @@ static wb_status create_in_memory(hid_t *file, wb_state_image *into, size_t expe
                 path);
     WB_TRY_HDF5(H5Pset_file_image_callbacks(access, &callbacks), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(H5Pset_fapl_core(access, expected, 0), WB_ERR_INTERNAL, path);
-    WB_TRY_HDF5(*file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access), WB_ERR_MEMORY, path);
+    WB_TRY(wb_hdf5_create_properties(&create, H5P_FILE_CREATE, path));
+    WB_TRY_HDF5(*file = H5Fcreate(path, H5F_ACC_TRUNC, create, access), WB_ERR_MEMORY, path);
 done:
+    wb_hdf5_close(&create, H5Pclose);
     wb_hdf5_close(&access, H5Pclose);
     return status;
 }
@@ -171,7 +174,7 @@ static wb_status put_tensor(hid_t group, const wb_tensor *tensor, const float *v
     const hsize_t extents[] = {(hsize_t)tensor->shape[0], (hsize_t)tensor->shape[1]};
     const hsize_t chunk[] = {(hsize_t)chunk_rows(tensor), extents[1]};
     WB_TRY_HDF5(space = H5Screate_simple(tensor->rank, extents, NULL), WB_ERR_MEMORY, path);
-    WB_TRY_HDF5(create = H5Pcreate(H5P_DATASET_CREATE), WB_ERR_MEMORY, path);
+    WB_TRY(wb_hdf5_create_properties(&create, H5P_DATASET_CREATE, path));
     WB_TRY_HDF5(H5Pset_chunk(create, tensor->rank, chunk), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(H5Pset_fletcher32(create), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(dataset = H5Dcreate2(group, tensor->name, H5T_IEEE_F32LE, space, H5P_DEFAULT,
@@ -196,10 +199,12 @@ static bool holds(const wb_checkpoint *state, const int64_t *holders, int64_t st
 static wb_status put_array(hid_t file, const wb_checkpoint *state, const int64_t *holders,
                            int64_t a, const char *path) {
     wb_status status = WB_OK;
+    hid_t create = 0;
     hid_t group = 0;
     const char *const name = wb_checkpoint_array_name(state, a);
-    WB_TRY_HDF5(group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                WB_ERR_MEMORY, path);
+    WB_TRY(wb_hdf5_create_properties(&create, H5P_GROUP_CREATE, path));
+    WB_TRY_HDF5(group = H5Gcreate2(file, name, H5P_DEFAULT, create, H5P_DEFAULT), WB_ERR_MEMORY,
+                path);
     for (int64_t i = 0; i < state->table->length; i++) {
         const wb_tensor *tensor = &state->table->tensors[i];
         if (holds(state, holders, state->step, a, i)) {
@@ -208,6 +213,7 @@ static wb_status put_array(hid_t file, const wb_checkpoint *state, const int64_t
     }
 done:
     wb_hdf5_close(&group, H5Gclose);
+    wb_hdf5_close(&create, H5Pclose);
     return status;
 }
 

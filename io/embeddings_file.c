@@ -117,7 +117,7 @@ static wb_status make_dataset(hid_t *dataset, hid_t file, const char *path, cons
     const hsize_t most[] = {H5S_UNLIMITED, (hsize_t)width};
     const hsize_t chunk[] = {(hsize_t)chunk_rows, (hsize_t)width};
     WB_TRY_HDF5(space = H5Screate_simple(rank, extents, most), WB_ERR_MEMORY, path);
-    WB_TRY_HDF5(create = H5Pcreate(H5P_DATASET_CREATE), WB_ERR_MEMORY, path);
+    WB_TRY(wb_hdf5_create_properties(&create, H5P_DATASET_CREATE, path));
     WB_TRY_HDF5(H5Pset_chunk(create, rank, chunk), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(H5Pset_fletcher32(create), WB_ERR_INTERNAL, path);
     WB_TRY_HDF5(access = H5Pcreate(H5P_DATASET_ACCESS), WB_ERR_MEMORY, path);
@@ -135,6 +135,7 @@ wb_status wb_embeddings_create(wb_embeddings_writer **result, const char *path, 
                                const wb_embeddings_facts *facts) {
     wb_status status = WB_OK;
     hid_t access = 0;
+    hid_t create = 0;
     wb_embeddings_writer *writer = calloc(1, sizeof(*writer));
     WB_CHECK(writer, WB_ERR_MEMORY, "%s: no memory to write it", path);
     WB_CHECK(width > 0 && width <= WIDTH_MOST, WB_ERR_USAGE,
@@ -149,7 +150,8 @@ wb_status wb_embeddings_create(wb_embeddings_writer **result, const char *path, 
     WB_CHECK(made >= 0, WB_ERR_DISK, "%s: cannot create: %s", writer->temporary, strerror(errno));
     (void)close(made);
     WB_TRY(latest_access(&access, path));
-    WB_TRY_HDF5(writer->file = H5Fcreate(writer->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access),
+    WB_TRY(wb_hdf5_create_properties(&create, H5P_FILE_CREATE, path));
+    WB_TRY_HDF5(writer->file = H5Fcreate(writer->temporary, H5F_ACC_TRUNC, create, access),
                 WB_ERR_DISK, writer->temporary);
     WB_CHECK(chmod(writer->temporary, 0600) == 0, WB_ERR_DISK, "%s: chmod: %s", writer->temporary,
              strerror(errno));
@@ -159,6 +161,7 @@ wb_status wb_embeddings_create(wb_embeddings_writer **result, const char *path, 
     *result = writer;
     writer = NULL;
 done:
+    wb_hdf5_close(&create, H5Pclose);
     wb_hdf5_close(&access, H5Pclose);
     wb_embeddings_discard(writer);
     return status;

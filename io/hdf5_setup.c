@@ -49,3 +49,11 @@ void wb_hdf5_close(hid_t *handle, herr_t (*close_handle)(hid_t)) {
     }
     *handle = 0;
 }
+
+wb_status wb_hdf5_create_properties(hid_t *properties, hid_t of, const char *path) {
+    wb_status status = WB_OK;
+    WB_TRY_HDF5(*properties = H5Pcreate(of), WB_ERR_MEMORY, path);
+    WB_TRY_HDF5(H5Pset_obj_track_times(*properties, false), WB_ERR_INTERNAL, path);
+done:
+    return status;
+}

@@ -14,6 +14,11 @@ wb_status wb_hdf5_error(wb_status code, const char *path, const char *what);
 /* Local. Closes a handle that is open (> 0), by its own close function, and sets it to 0. */
 void wb_hdf5_close(hid_t *handle, herr_t (*close_handle)(hid_t));
 
+/* Local. Properties of a file, group or dataset to be made (H5P_FILE_CREATE and so on): no times
+ * are kept, so that the same contents are the same bytes. Closed by the caller. Errors as HDF5's.
+ */
+wb_status wb_hdf5_create_properties(hid_t *properties, hid_t of, const char *path);
+
 /* For HDF5 calls that say failure with a negative number. Needs `status` and `done:`, as WB_TRY. */
 #define WB_TRY_HDF5(call, code, path)                                                              \
     do {                                                                                           \
