@@ -56,22 +56,13 @@ static void print_member(FILE *out, const json_t *object, const char *key) {
     }
 }
 
-/* The manifest holds it in hexadecimal digits, a configuration does not. */
-static void print_seed(FILE *out, const json_t *object) {
-    const char *const digits = json_string_value(json_object_get(object, "seed"));
-    (void)fprintf(out, "  %-14s %llu\n", "seed", digits ? strtoull(digits, NULL, 16) : 0);
-}
-
 static void print_manifest(FILE *out, const wb_manifest *manifest) {
-    static const char *const keys[] = {"writer", "step", "total_steps", "finished",
-                                       "rows",   "seed", "config_hash", "parameters"};
+    static const char *const keys[] = {"writer", "step",        "total_steps", "finished",
+                                       "rows",   "config_hash", "parameters"};
     for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-        if (strcmp(keys[k], "seed") == 0) {
-            print_seed(out, manifest->root);
-        } else {
-            print_member(out, manifest->root, keys[k]);
-        }
+        print_member(out, manifest->root, keys[k]);
     }
+    (void)fprintf(out, "  %-14s %" PRIu64 "\n", "seed", manifest->facts.seed);
     for (int64_t i = 0; i < manifest->arrays; i++) {
         (void)fprintf(out, "  %-14s %s\n", i == 0 ? "arrays" : "", manifest->array_names[i]);
     }

@@ -32,6 +32,7 @@ static void description_names_facts_and_tensors(void **state) {
         {generation, "files          step-1200/state.h5, "},
         {generation, "finished       no\n"},
         {generation, "config_hash    000000000000004d\n"},
+        {generation, "seed           18364758544493064720\n"},
         {WB_TEST_DATA "/models/sentence_transformers", "pooling        cls"},
         {WB_TEST_DATA "/models/sentence_transformers", "normalised     yes"},
         {WB_TEST_DATA "/models/sharded", "pooling        mean\n  normalised     no"},
