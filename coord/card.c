@@ -41,18 +41,17 @@ static void print_training(FILE *out, const wb_model *model, const wb_config *co
 
 static void print_measures(FILE *out, const wb_config *config, const wb_measures *before,
                            const wb_measures *after) {
-    static const wb_measure shown[] = {WB_MEASURE_ndcg_cut_10, WB_MEASURE_mrr_10,
-                                       WB_MEASURE_recall_10, WB_MEASURE_recall_100};
     char data[WB_OPTION_TEXT];
     (void)fprintf(out, "\n## Evaluation\n\n%lld queries of %s (%s)\n\n| |%s after |\n|---|%s---|\n",
                   (long long)after->queries, name_of(config->data_eval, data),
                   config->data_eval_split, before ? " before |" : "", before ? "---|" : "");
-    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
-        (void)fprintf(out, "| %s |", wb_measure_name(shown[i]));
+    for (int i = 0; i < WB_MEASURES_SHOWN; i++) {
+        const wb_measure shown = wb_measures_shown[i];
+        (void)fprintf(out, "| %s |", wb_measure_name(shown));
         if (before) {
-            (void)fprintf(out, " %.4f |", before->values[shown[i]]);
+            (void)fprintf(out, " %.4f |", before->values[shown]);
         }
-        (void)fprintf(out, " %.4f |\n", after->values[shown[i]]);
+        (void)fprintf(out, " %.4f |\n", after->values[shown]);
     }
 }
 

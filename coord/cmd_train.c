@@ -478,12 +478,11 @@ static bool is_exported(const run *r) {
 }
 
 static void log_gain(const run *r) {
-    static const wb_measure shown[] = {WB_MEASURE_ndcg_cut_10, WB_MEASURE_mrr_10,
-                                       WB_MEASURE_recall_10, WB_MEASURE_recall_100};
     wb_log(WB_LOG_RUN, "%-14s %10s %10s", "", "before", "after");
-    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
-        wb_log(WB_LOG_RUN, "%-14s %10.4f %10.4f", wb_measure_name(shown[i]),
-               r->before.values[shown[i]], r->after.values[shown[i]]);
+    for (int i = 0; i < WB_MEASURES_SHOWN; i++) {
+        const wb_measure shown = wb_measures_shown[i];
+        wb_log(WB_LOG_RUN, "%-14s %10.4f %10.4f", wb_measure_name(shown), r->before.values[shown],
+               r->after.values[shown]);
     }
 }
 

@@ -35,6 +35,9 @@ typedef struct topic {
     int64_t judged, found, relevant;
 } topic;
 
+const wb_measure wb_measures_shown[WB_MEASURES_SHOWN] = {
+    WB_MEASURE_ndcg_cut_10, WB_MEASURE_mrr_10, WB_MEASURE_recall_10, WB_MEASURE_recall_100};
+
 const char *wb_measure_name(wb_measure measure) {
     return table[measure].name;
 }

@@ -47,6 +47,10 @@ typedef struct wb_measures {
 /* Local. The name of a measure; never NULL. */
 const char *wb_measure_name(wb_measure measure);
 
+/* What a few lines tell of an evaluation: a run's end, a model card. */
+enum { WB_MEASURES_SHOWN = 4 };
+extern const wb_measure wb_measures_shown[WB_MEASURES_SHOWN];
+
 /* Local. Fills `measures`. Error: WB_ERR_MEMORY. */
 wb_status wb_measures_compute(const wb_qrels *qrels, const wb_trec_run *run, wb_measures *measures);
 

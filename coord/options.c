@@ -426,7 +426,7 @@ uint64_t wb_options_fixed_hash(const wb_config *config) {
         if (row->change != FIXED || used + key + WB_OPTION_TEXT > sizeof(text)) {
             continue;
         }
-        (void)set_value(&defaults, row, row->value, "default");
+        (void)set_value(&defaults, row, row->value, default_origin);
         print_value(&defaults, row, usual, sizeof(usual));
         print_value(config, row, text + used + key, WB_OPTION_TEXT);
         if (strcmp(text + used + key, usual) != 0) {
