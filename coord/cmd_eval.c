@@ -11,8 +11,8 @@ const int wb_eval_flag_count = sizeof(wb_eval_flags) / sizeof(wb_eval_flags[0]);
 
 static wb_status evaluate(const wb_arguments *arguments) {
     wb_status status = WB_OK;
-    wb_qrels qrels = {0};
-    wb_trec_run run = {0};
+    wb_trec_rows qrels = {0};
+    wb_trec_rows run = {0};
     wb_measures measures;
     WB_TRY(wb_qrels_read(&qrels, arguments->values[QRELS]));
     WB_TRY(wb_trec_run_read(&run, arguments->values[RUN]));
@@ -20,8 +20,8 @@ static wb_status evaluate(const wb_arguments *arguments) {
     wb_measures_print(&measures, stdout);
     WB_CHECK(fflush(stdout) == 0, WB_ERR_DISK, "cannot write to standard output");
 done:
-    wb_trec_run_clear(&run);
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&run);
+    wb_trec_rows_clear(&qrels);
     return status;
 }
 

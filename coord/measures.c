@@ -60,27 +60,28 @@ static int by_score(const void *a, const void *b) {
     return (left->score < right->score) - (left->score > right->score);
 }
 
-static void take_judgements(topic *t, const wb_qrels *qrels, int64_t query) {
+static void take_judgements(topic *t, const wb_trec_rows *qrels, int64_t query) {
     const int64_t first = qrels->first[query];
     t->judged = qrels->first[query + 1] - first;
     t->relevant = 0;
     for (int64_t i = 0; i < t->judged; i++) {
-        t->judgements[i] = (judgement){qrels->docids[first + i], qrels->scores[first + i]};
+        t->judgements[i] =
+            (judgement){wb_trec_rows_docid(qrels, first + i), qrels->rows[first + i].judgement};
         t->relevant += t->judgements[i].score > 0;
     }
     qsort(t->judgements, (size_t)t->judged, sizeof(*t->judgements), by_docid);
 }
 
 /* Judgements are sorted by document; results get theirs and their ranks. */
-static void take_results(topic *t, const wb_trec_run *run, int64_t query) {
+static void take_results(topic *t, const wb_trec_rows *run, int64_t query) {
     const int64_t first = run->first[query];
     t->found = run->first[query + 1] - first;
     for (int64_t i = 0; i < t->found; i++) {
-        const judgement wanted = {.docid = run->docids[first + i]};
+        const judgement wanted = {.docid = wb_trec_rows_docid(run, first + i)};
         const judgement *judged =
             bsearch(&wanted, t->judgements, (size_t)t->judged, sizeof(*t->judgements), by_docid);
         const int64_t gain = judged && judged->score > 0 ? judged->score : 0;
-        t->results[i] = (result){wanted.docid, run->scores[first + i], gain};
+        t->results[i] = (result){wanted.docid, run->rows[first + i].score, gain};
     }
     qsort(t->results, (size_t)t->found, sizeof(*t->results), by_rank);
 }
@@ -150,9 +151,9 @@ static double measure(const topic *t, wb_measure which) {
 }
 
 /* Adds a query of the judgements to the sums. */
-static void add_topic(topic *t, const wb_qrels *qrels, int64_t query, const wb_trec_run *run,
+static void add_topic(topic *t, const wb_trec_rows *qrels, int64_t query, const wb_trec_rows *run,
                       wb_measures *sums) {
-    const int64_t results = wb_interner_find(&run->query_names, qrels->queries[query]);
+    const int64_t results = wb_interner_find(&run->queries, qrels->queries.strings[query]);
     take_judgements(t, qrels, query);
     sums->queries++;
     sums->without_relevant += t->relevant == 0;
@@ -167,27 +168,27 @@ static void add_topic(topic *t, const wb_qrels *qrels, int64_t query, const wb_t
     }
 }
 
-static int64_t most_rows(const int64_t *first, int64_t queries) {
+static int64_t most_of_a_query(const wb_trec_rows *rows) {
     int64_t most = 1;
-    for (int64_t i = 0; i < queries; i++) {
-        const int64_t rows = first[i + 1] - first[i];
-        most = rows > most ? rows : most;
+    for (int64_t i = 0; i < rows->queries.count; i++) {
+        const int64_t count = rows->first[i + 1] - rows->first[i];
+        most = count > most ? count : most;
     }
     return most;
 }
 
-wb_status wb_measures_compute(const wb_qrels *qrels, const wb_trec_run *run,
+wb_status wb_measures_compute(const wb_trec_rows *qrels, const wb_trec_rows *run,
                               wb_measures *measures) {
     wb_status status = WB_OK;
-    const int64_t judged = most_rows(qrels->first, qrels->query_count);
-    const int64_t found = most_rows(run->first, run->query_count);
+    const int64_t judged = most_of_a_query(qrels);
+    const int64_t found = most_of_a_query(run);
     topic t = {.judgements = malloc((size_t)judged * sizeof(*t.judgements)),
                .results = malloc((size_t)found * sizeof(*t.results))};
     *measures = (wb_measures){0};
     WB_CHECK(t.judgements && t.results, WB_ERR_MEMORY,
              "no memory to rank %lld results against %lld judgements", (long long)found,
              (long long)judged);
-    for (int64_t query = 0; query < qrels->query_count; query++) {
+    for (int64_t query = 0; query < qrels->queries.count; query++) {
         add_topic(&t, qrels, query, run, measures);
     }
     for (int i = 0; i < WB_MEASURE_COUNT && measures->queries > 0; i++) {

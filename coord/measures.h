@@ -52,7 +52,8 @@ enum { WB_MEASURES_SHOWN = 4 };
 extern const wb_measure wb_measures_shown[WB_MEASURES_SHOWN];
 
 /* Local. Fills `measures`. Error: WB_ERR_MEMORY. */
-wb_status wb_measures_compute(const wb_qrels *qrels, const wb_trec_run *run, wb_measures *measures);
+wb_status wb_measures_compute(const wb_trec_rows *qrels, const wb_trec_rows *run,
+                              wb_measures *measures);
 
 /* Local. A line for each number as trec_eval prints it: name, "all", value. */
 void wb_measures_print(const wb_measures *measures, FILE *file);

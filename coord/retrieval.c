@@ -221,8 +221,8 @@ int64_t wb_text_share(const wb_text_file *file, int64_t first, int64_t n, int pa
 /* One evaluation in progress: owned by wb_evaluate. */
 typedef struct evaluation_state {
     wb_text_file *corpus, *queries;
-    wb_qrels qrels;
-    int64_t *query_rows; /* [qrels.query_count], rows of the queries file */
+    wb_trec_rows qrels;
+    int64_t *query_rows; /* [qrels.queries.count], rows of the queries file */
     int64_t *firsts;     /* [K + 1], shares of the queries */
     float *query_reps;   /* [query_count, d], of all ranks after the gather */
     float *own_queries;  /* this rank's share of them */
@@ -241,13 +241,13 @@ static wb_status open_files(evaluation_state *s, const wb_evaluation *e) {
     WB_TRY(wb_text_file_open(&s->queries, path));
     WB_TRY(wb_path_join(path, e->folder, "qrels/%s.tsv", e->split));
     WB_TRY(wb_qrels_read(&s->qrels, path));
-    s->query_rows = malloc((size_t)s->qrels.query_count * sizeof(*s->query_rows));
+    s->query_rows = malloc((size_t)s->qrels.queries.count * sizeof(*s->query_rows));
     WB_CHECK(s->query_rows, WB_ERR_MEMORY, "no memory for %lld queries",
-             (long long)s->qrels.query_count);
-    for (int64_t i = 0; i < s->qrels.query_count; i++) {
-        WB_TRY(wb_text_file_find(s->queries, s->qrels.queries[i], &s->query_rows[i]));
+             (long long)s->qrels.queries.count);
+    for (int64_t i = 0; i < s->qrels.queries.count; i++) {
+        WB_TRY(wb_text_file_find(s->queries, s->qrels.queries.strings[i], &s->query_rows[i]));
         WB_CHECK(s->query_rows[i] >= 0, WB_ERR_INPUT, "%s: query %s is not in %s", path,
-                 s->qrels.queries[i], wb_text_file_path(s->queries));
+                 s->qrels.queries.strings[i], wb_text_file_path(s->queries));
     }
 done:
     return status;
@@ -255,7 +255,7 @@ done:
 
 static wb_status take_memory(evaluation_state *s, const wb_evaluation *e, int64_t d, int rank,
                              int world) {
-    const int64_t n = s->qrels.query_count;
+    const int64_t n = s->qrels.queries.count;
     s->firsts = calloc((size_t)world + 1, sizeof(*s->firsts));
     const int64_t rows = wb_text_file_rows(s->corpus), most = e->passage_tokens;
     s->shard_first = wb_text_share(s->corpus, 0, rows, rank, world, most);
@@ -287,7 +287,7 @@ static wb_status check_room(const evaluation_state *s, const wb_evaluation *e,
                            .max_tokens = e->passage_tokens,
                            .chunk_tokens = e->chunk_tokens};
     WB_TRY(wb_encode_check_texts(model, &plan, arena));
-    plan.texts = s->qrels.query_count;
+    plan.texts = s->qrels.queries.count;
     plan.max_tokens = e->query_tokens;
     WB_TRY(wb_encode_check_texts(model, &plan, arena));
 done:
@@ -323,12 +323,13 @@ static wb_status write_run(const evaluation_state *s, const wb_evaluation *e) {
     wb_text passage = {0};
     wb_trec_run_writer *writer = NULL;
     WB_TRY(wb_trec_run_create(&writer, e->run_path, "widebatch"));
-    for (int64_t i = 0; i < s->qrels.query_count; i++) {
+    for (int64_t i = 0; i < s->qrels.queries.count; i++) {
         wb_timetable_go_on(e->time);
         for (int64_t j = 0; j < s->counts[i]; j++) {
             const wb_hit hit = s->hits[i * e->depth + j];
             WB_TRY(wb_text_file_read(s->corpus, hit.row, &passage));
-            WB_TRY(wb_trec_run_add(writer, s->qrels.queries[i], passage.id, j + 1, hit.score));
+            WB_TRY(
+                wb_trec_run_add(writer, s->qrels.queries.strings[i], passage.id, j + 1, hit.score));
         }
     }
     wb_trec_run_writer *const complete = writer;
@@ -343,12 +344,12 @@ done:
 /* The run is read back: what is measured is what was written. */
 static wb_status measure(wb_measures *measures, const evaluation_state *s, const wb_evaluation *e) {
     wb_status status = WB_OK;
-    wb_trec_run run = {0};
+    wb_trec_rows run = {0};
     WB_TRY(write_run(s, e));
     WB_TRY(wb_trec_run_read(&run, e->run_path));
     WB_TRY(wb_measures_compute(&s->qrels, &run, measures));
 done:
-    wb_trec_run_clear(&run);
+    wb_trec_rows_clear(&run);
     return status;
 }
 
@@ -361,7 +362,7 @@ static wb_status search_shard(evaluation_state *s, const wb_evaluation *e, int64
         const int64_t rows = s->shard_rows - at < PART ? s->shard_rows - at : PART;
         wb_timetable_go_on(e->time);
         WB_TRY(wb_topk_fold(s->hits, s->counts, s->query_reps, s->shard + at * d,
-                            s->qrels.query_count, rows, d, e->depth, s->shard_first + at, arena));
+                            s->qrels.queries.count, rows, d, e->depth, s->shard_first + at, arena));
     }
 done:
     return status;
@@ -370,7 +371,7 @@ done:
 static void free_state(evaluation_state *s) {
     wb_text_file_close(s->corpus);
     wb_text_file_close(s->queries);
-    wb_qrels_clear(&s->qrels);
+    wb_trec_rows_clear(&s->qrels);
     free(s->query_rows);
     free(s->firsts);
     free(s->query_reps);
@@ -392,7 +393,7 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
     WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, wb_float_bytes(d)));
     WB_TRY_ALL(comm, search_shard(&s, e, d, arena));
-    WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.query_count, e->depth, comm));
+    WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.queries.count, e->depth, comm));
     WB_TRY_ALL(comm, rank == 0 ? measure(measures, &s, e) : WB_OK);
     WB_TRY(wb_broadcast(comm, measures, (int64_t)sizeof(*measures)));
 done:

@@ -42,7 +42,7 @@ static wb_status number_keys(wb_row_texts *texts, const uint64_t *keys) {
     wb_status status = WB_OK;
     const int64_t count = texts->firsts[texts->rows];
     wb_id_index index = {0};
-    WB_TRY(wb_id_index_create(&index, count));
+    WB_TRY(wb_id_index_reserve(&index, count));
     for (int64_t i = 0; i < count; i++) {
         uint64_t step = 0;
         int64_t same = wb_id_index_next(&index, keys[i], &step);

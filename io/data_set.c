@@ -25,8 +25,8 @@ struct wb_data_set {
 
 /* Rows of the texts that judgements name. */
 typedef struct named_rows {
-    int64_t *queries;  /* [query_names.count] */
-    int64_t *passages; /* [docid_names.count] */
+    int64_t *queries;  /* [queries.count] */
+    int64_t *passages; /* [docids.count] */
 } named_rows;
 
 static wb_status check_found(int64_t row, const wb_text_file *file, const char *what,
@@ -36,21 +36,21 @@ static wb_status check_found(int64_t row, const wb_text_file *file, const char *
                                (long long)line, what, id, wb_text_file_path(file));
 }
 
-static wb_status join(wb_data_set *set, const wb_qrels *qrels, const named_rows *named,
+static wb_status join(wb_data_set *set, const wb_trec_rows *qrels, const named_rows *named,
                       const char *path) {
     wb_status status = WB_OK;
-    set->pairs = malloc((size_t)qrels->rows * sizeof(*set->pairs));
+    set->pairs = malloc((size_t)qrels->count * sizeof(*set->pairs));
     WB_CHECK(set->pairs, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
-             (long long)qrels->rows);
-    for (int64_t i = 0; i < qrels->rows; i++) {
-        const int64_t query = qrels->query[i];
-        const int64_t passage = wb_interner_find(&qrels->docid_names, qrels->docids[i]);
-        const pair found = {.query = named->queries[query], .passage = named->passages[passage]};
-        WB_TRY(check_found(found.query, set->queries, "query", qrels->queries[query], path,
-                           qrels->lines[i]));
-        WB_TRY(check_found(found.passage, set->corpus, "document", qrels->docids[i], path,
-                           qrels->lines[i]));
-        if (qrels->scores[i] > 0) {
+             (long long)qrels->count);
+    for (int64_t i = 0; i < qrels->count; i++) {
+        const wb_trec_row *row = &qrels->rows[i];
+        const pair found = {.query = named->queries[row->query],
+                            .passage = named->passages[row->docid]};
+        WB_TRY(check_found(found.query, set->queries, "query", qrels->queries.strings[row->query],
+                           path, row->line));
+        WB_TRY(check_found(found.passage, set->corpus, "document", wb_trec_rows_docid(qrels, i),
+                           path, row->line));
+        if (row->judgement > 0) {
             set->pairs[set->rows++] = found;
         } else {
             set->dropped++;
@@ -87,27 +87,27 @@ done:
 
 static wb_status open_beir(wb_data_set *set, const char *folder, const char *split) {
     wb_status status = WB_OK;
-    wb_qrels qrels = {0};
+    wb_trec_rows qrels = {0};
     named_rows named = {0};
     char path[WB_PATH];
     WB_CHECK(split, WB_ERR_USAGE, "%s: name the split to read, such as train", folder);
     WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
     WB_TRY(wb_qrels_read(&qrels, path));
-    named.queries = malloc((size_t)qrels.query_names.count * sizeof(int64_t));
-    named.passages = malloc((size_t)qrels.docid_names.count * sizeof(int64_t));
+    named.queries = malloc((size_t)qrels.queries.count * sizeof(int64_t));
+    named.passages = malloc((size_t)qrels.docids.count * sizeof(int64_t));
     WB_CHECK(named.queries && named.passages, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
-             (long long)qrels.rows);
+             (long long)qrels.count);
     WB_TRY(wb_path_join(path, folder, "queries.jsonl"));
-    WB_TRY(wb_text_file_open_finding(&set->queries, path, &qrels.query_names, named.queries));
+    WB_TRY(wb_text_file_open_finding(&set->queries, path, &qrels.queries, named.queries));
     WB_TRY(wb_path_join(path, folder, "corpus.jsonl"));
-    WB_TRY(wb_text_file_open_finding(&set->corpus, path, &qrels.docid_names, named.passages));
+    WB_TRY(wb_text_file_open_finding(&set->corpus, path, &qrels.docids, named.passages));
     WB_TRY(wb_path_join(path, folder, "qrels/%s.tsv", split));
     WB_TRY(join(set, &qrels, &named, path));
     WB_TRY(count_positives(set, path));
 done:
     free(named.queries);
     free(named.passages);
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&qrels);
     return status;
 }
 

@@ -1,24 +1,41 @@
-/* Linear probing; never more than half full, so runs stay short. */
+/* Linear probing; never more than three quarters full, so runs stay short. A slot tells its place
+ * in a larger table, so that growing asks nobody for hashes. */
 #include "id_index.h"
 
 #include <stdlib.h>
 
-enum { NUMBER_BITS = 40 };
-static const uint64_t number_mask = ((uint64_t)1 << NUMBER_BITS) - 1;
+static const int64_t most = (int64_t)1 << 31;
 
-wb_status wb_id_index_create(wb_id_index *index, int64_t count) {
-    uint64_t slots = 64;
-    while (slots < 2 * (uint64_t)count) {
+static void put(uint64_t *slots, uint64_t mask, uint64_t filed) {
+    uint64_t slot = (filed >> 32) & mask;
+    while (slots[slot] != 0) {
+        slot = (slot + 1) & mask;
+    }
+    slots[slot] = filed;
+}
+
+wb_status wb_id_index_reserve(wb_id_index *index, int64_t count) {
+    wb_status status = WB_OK;
+    uint64_t slots = 64, *grown = NULL;
+    if (count <= index->room) {
+        goto done;
+    }
+    WB_CHECK(count <= most, WB_ERR_INPUT, "%lld ids; at most %lld are allowed", (long long)count,
+             (long long)most);
+    while (slots / 4 * 3 < (uint64_t)count) {
         slots *= 2;
     }
-    wb_id_index_clear(index);
-    index->slots = calloc(slots, sizeof(*index->slots));
-    if (!index->slots) {
-        return WB_ERROR(WB_ERR_MEMORY, "no memory to index %lld ids", (long long)count);
+    grown = calloc(slots, sizeof(*grown));
+    WB_CHECK(grown, WB_ERR_MEMORY, "no memory to index %lld ids", (long long)count);
+    for (uint64_t i = 0; index->slots && i <= index->mask; i++) {
+        if (index->slots[i] != 0) {
+            put(grown, slots - 1, index->slots[i]);
+        }
     }
-    index->mask = slots - 1;
-    index->room = (int64_t)(slots / 2);
-    return WB_OK;
+    free(index->slots);
+    *index = (wb_id_index){.slots = grown, .mask = slots - 1, .room = (int64_t)(slots / 4 * 3)};
+done:
+    return status;
 }
 
 void wb_id_index_clear(wb_id_index *index) {
@@ -27,21 +44,17 @@ void wb_id_index_clear(wb_id_index *index) {
 }
 
 void wb_id_index_put(wb_id_index *index, uint64_t hash, int64_t number) {
-    uint64_t slot = hash & index->mask;
-    while (index->slots[slot] != 0) {
-        slot = (slot + 1) & index->mask;
-    }
-    index->slots[slot] = (hash & ~number_mask) | ((uint64_t)number + 1);
+    put(index->slots, index->mask, hash << 32 | ((uint64_t)number + 1));
 }
 
 int64_t wb_id_index_next(const wb_id_index *index, uint64_t hash, uint64_t *step) {
     while (index->slots) {
-        const uint64_t slot = index->slots[(hash + (*step)++) & index->mask];
+        const uint64_t slot = index->slots[((hash & UINT32_MAX) + (*step)++) & index->mask];
         if (slot == 0) {
             break;
         }
-        if (((slot ^ hash) & ~number_mask) == 0) {
-            return (int64_t)(slot & number_mask) - 1;
+        if (slot >> 32 == (hash & UINT32_MAX)) {
+            return (int64_t)(slot & UINT32_MAX) - 1;
         }
     }
     return -1;

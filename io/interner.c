@@ -13,25 +13,19 @@ static wb_status no_memory(const wb_interner *interner) {
                     (long long)interner->count);
 }
 
-/* Room for one more string's pointer, hash and index entry. */
+/* Room for one more string's pointer and its place in the index. */
 static wb_status grow(wb_interner *interner) {
     wb_status status = WB_OK;
-    if (interner->count < interner->capacity) {
-        return WB_OK;
+    if (interner->count == interner->capacity) {
+        const int64_t capacity = interner->capacity > 0 ? 2 * interner->capacity : 64;
+        char **strings = realloc(interner->strings, (size_t)capacity * sizeof(*strings));
+        if (!strings) {
+            return no_memory(interner);
+        }
+        interner->strings = strings;
+        interner->capacity = capacity;
     }
-    const int64_t capacity = interner->capacity > 0 ? 2 * interner->capacity : 64;
-    char **strings = realloc(interner->strings, (size_t)capacity * sizeof(*strings));
-    interner->strings = strings ? strings : interner->strings;
-    uint64_t *hashes = realloc(interner->hashes, (size_t)capacity * sizeof(*hashes));
-    interner->hashes = hashes ? hashes : interner->hashes;
-    if (!strings || !hashes) {
-        return no_memory(interner);
-    }
-    WB_TRY(wb_id_index_create(&interner->index, capacity));
-    for (int64_t i = 0; i < interner->count; i++) {
-        wb_id_index_put(&interner->index, interner->hashes[i], i);
-    }
-    interner->capacity = capacity;
+    WB_TRY(wb_id_index_reserve(&interner->index, interner->count + 1));
 done:
     return status;
 }
@@ -79,7 +73,6 @@ wb_status wb_interner_add(wb_interner *interner, const char *string, int64_t *nu
     }
     WB_TRY(grow(interner));
     WB_TRY(store(interner, string, bytes, &interner->strings[interner->count]));
-    interner->hashes[interner->count] = hash;
     wb_id_index_put(&interner->index, hash, interner->count);
     *number = interner->count++;
 done:
@@ -92,7 +85,6 @@ void wb_interner_clear(wb_interner *interner) {
     }
     free(interner->blocks);
     free(interner->strings);
-    free(interner->hashes);
     wb_id_index_clear(&interner->index);
     *interner = (wb_interner){0};
 }

@@ -10,7 +10,6 @@
 
 typedef struct wb_interner {
     char **strings; /* [count], owned */
-    uint64_t *hashes;
     int64_t count, capacity;
     wb_id_index index;
     char **blocks; /* storage of the strings */
@@ -20,7 +19,7 @@ typedef struct wb_interner {
 } wb_interner;
 
 /* Local. *number is the string's place in `strings`; it is copied if it is new.
- * Error: WB_ERR_MEMORY. */
+ * Errors: WB_ERR_INPUT for more than 2^31, WB_ERR_MEMORY. */
 wb_status wb_interner_add(wb_interner *interner, const char *string, int64_t *number);
 
 /* Local. The string's place in `strings`, -1 where it is not there. */

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <threads.h>
 
-enum { VALUES_OF_FILE = 1 << 20, VALUES_OF_LINE = 1 << 17 };
-
 /* jansson does not always say that it ran out of memory: a lexer without memory reads a wrong token
  * or ends the process by an assertion, a copy without memory lacks members. So its allocations are
  * watched: true where one has failed in this thread since it last began to parse. While it parses,
@@ -62,23 +60,34 @@ static size_t next_piece(void *buffer, size_t most, void *context) {
     return size;
 }
 
-/* The line of the value that is one too many, or 0. A value takes a hundred bytes as a tree and may
- * be two in a text, so they are counted before there is one. */
-static int64_t line_of_excess(const char *text, size_t bytes, int64_t most) {
-    int64_t values = 0, line = 1;
+/* Refuses what has too many values, or lies too deep. A value takes a hundred bytes as a tree and
+ * may be two in a text, so they are counted before there is one. */
+static wb_status check_size(const char *text, size_t bytes, const char *where, int64_t first_line,
+                            int64_t most) {
+    int64_t values = 0, line = first_line, depth = 0;
     bool quoted = false;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes && values <= most && depth <= WB_JSON_DEPTH; i++) {
         const char c = text[i];
         if (c == '\\' && quoted) {
             i++;
         } else if (c == '"') {
             quoted = !quoted;
-        } else if (!quoted && (c == ',' || c == '[' || c == '{') && ++values > most) {
-            return line;
+        } else if (!quoted) {
+            const bool opens = c == '[' || c == '{';
+            depth += opens ? 1 : c == ']' || c == '}' ? -1 : 0;
+            values += opens || c == ',' ? 1 : 0;
         }
         line += c == '\n';
     }
-    return 0;
+    if (values > most) {
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %lld values; so many are not allowed",
+                        where, (long long)line, (long long)most);
+    }
+    if (depth > WB_JSON_DEPTH) {
+        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %d arrays and objects in each other",
+                        where, (long long)line, WB_JSON_DEPTH);
+    }
+    return WB_OK;
 }
 
 static int64_t lines_in(const char *text, size_t bytes) {
@@ -94,10 +103,9 @@ static wb_status parse(json_t **value, const char *text, size_t bytes, size_t fl
     static once_flag watched = ONCE_FLAG_INIT;
     json_error_t error;
     *value = NULL;
-    const int64_t excess = (int64_t)bytes > most ? line_of_excess(text, bytes, most) : 0;
-    if (excess > 0) {
-        return WB_ERROR(WB_ERR_INPUT, "%s:%lld: more than %lld values; so many are not allowed",
-                        where, (long long)(first_line + excess - 1), (long long)most);
+    const wb_status size = check_size(text, bytes, where, first_line, most);
+    if (size != WB_OK) {
+        return size;
     }
     const char *nul = memchr(text, '\0', bytes); /* jansson does not see one behind a number */
     if (nul) {
@@ -126,12 +134,12 @@ static wb_status parse(json_t **value, const char *text, size_t bytes, size_t fl
 
 wb_status wb_json_parse_line(json_t **value, const char *text, size_t bytes, const char *where,
                              int64_t line) {
-    return parse(value, text, bytes, 0, where, line, VALUES_OF_LINE);
+    return parse(value, text, bytes, 0, where, line, WB_JSON_LINE_VALUES);
 }
 
 wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
                         int64_t first_line) {
-    return parse(value, text, bytes, 0, where, first_line, VALUES_OF_FILE);
+    return parse(value, text, bytes, 0, where, first_line, WB_JSON_VALUES);
 }
 
 static wb_status read_file(json_t **value, const char *path, size_t cap, size_t flags) {
@@ -140,7 +148,7 @@ static wb_status read_file(json_t **value, const char *path, size_t cap, size_t 
     size_t bytes = 0;
     WB_TRY(wb_file_read(path, cap, &text, &bytes));
     WB_TRY(wb_foreign_file_check(path, text, bytes));
-    WB_TRY(parse(value, text, bytes, flags, path, 1, VALUES_OF_FILE));
+    WB_TRY(parse(value, text, bytes, flags, path, 1, WB_JSON_VALUES));
 done:
     free(text);
     return status;

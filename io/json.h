@@ -9,14 +9,18 @@
 #include <jansson.h>
 #include <stdint.h>
 
+/* How many values a text may have, and how deep they may lie in each other: marks that open one or
+ * part two are counted. */
+enum { WB_JSON_VALUES = 1 << 20, WB_JSON_LINE_VALUES = 1 << 17, WB_JSON_DEPTH = 128 };
+
 /* Local. Parses exactly `bytes` bytes. `where` names the text in messages; `first_line` is the line
  * its first byte stands on (1 for a whole file, the line number for a line of JSONL).
- * *value is a new reference (json_decref). Errors: WB_ERR_INPUT, also
- * beyond 2^20 values; WB_ERR_MEMORY. */
+ * *value is a new reference (json_decref). Errors: WB_ERR_INPUT, also beyond WB_JSON_VALUES and
+ * WB_JSON_DEPTH; WB_ERR_MEMORY. */
 wb_status wb_json_parse(json_t **value, const char *text, size_t bytes, const char *where,
                         int64_t first_line);
 
-/* Local. The same for a line of JSONL: at most 2^17 values. */
+/* Local. The same for a line of JSONL: at most WB_JSON_LINE_VALUES. */
 wb_status wb_json_parse_line(json_t **value, const char *text, size_t bytes, const char *where,
                              int64_t line);
 

@@ -1,19 +1,20 @@
 /* One pass over the bytes, in blocks that vector registers hold. */
 #include "plain_json.h"
 
+#include "json.h"
 #include "unicode_text.h"
 
 #include <stdint.h>
 #include <string.h>
 
-/* What has more of them is jansson's: it counts values before it reads, and these are fewer. */
-enum { DEPTH = 16, VALUES = 1 << 15, DIGITS = 18 };
+enum { DIGITS = 18, EXPONENT = 2 };
 
 typedef struct cursor {
     const char *at, *end;
-    int64_t values;
+    int64_t values; /* met so far, as json.c counts them: what opens one, and what parts two */
 } cursor;
 
+/* depth: objects and arrays that the value lies in */
 static bool take_value(cursor *c, int depth, wb_plain_value *value);
 
 static void skip_blanks(cursor *c) {
@@ -26,6 +27,12 @@ static bool take_byte(cursor *c, char wanted) {
     const bool is_there = c->at < c->end && *c->at == wanted;
     c->at += is_there ? 1 : 0;
     return is_there;
+}
+
+/* A mark that a value follows; false where that is one more than a line may have. */
+static bool take_mark(cursor *c, char wanted) {
+    return c->at < c->end && *c->at == wanted && c->values++ < WB_JSON_LINE_VALUES &&
+           take_byte(c, wanted);
 }
 
 static bool take_word(cursor *c, const char *word) {
@@ -170,7 +177,7 @@ static int take_digits(cursor *c) {
     return digits;
 }
 
-/* Without an exponent and with few digits, so that it is in the range of its type. */
+/* With few digits, so that it is in the range of its type. */
 static bool take_number(cursor *c, wb_plain_value *value) {
     const bool negative = take_byte(c, '-');
     const bool begins_with_0 = c->at < c->end && *c->at == '0';
@@ -186,12 +193,20 @@ static bool take_number(cursor *c, wb_plain_value *value) {
             return false;
         }
     }
-    return c->at == c->end || (*c->at != 'e' && *c->at != 'E');
+    if (take_byte(c, 'e') || take_byte(c, 'E')) {
+        value->kind = WB_PLAIN_OTHER;
+        (void)(take_byte(c, '-') || take_byte(c, '+'));
+        const int exponent = take_digits(c);
+        return exponent > 0 && exponent <= EXPONENT;
+    }
+    return true;
 }
 
 static bool take_array(cursor *c, int depth) {
     wb_plain_value element;
-    c->at++;
+    if (!take_mark(c, '[')) {
+        return false;
+    }
     skip_blanks(c);
     if (take_byte(c, ']')) {
         return true;
@@ -202,7 +217,7 @@ static bool take_array(cursor *c, int depth) {
             return false;
         }
         skip_blanks(c);
-    } while (take_byte(c, ','));
+    } while (take_mark(c, ','));
     return take_byte(c, ']');
 }
 
@@ -226,7 +241,7 @@ static bool take_key(cursor *c, wb_plain_object *object) {
 
 static bool take_object(cursor *c, int depth, wb_plain_object *object) {
     object->count = 0;
-    if (!take_byte(c, '{')) {
+    if (!take_mark(c, '{')) {
         return false;
     }
     skip_blanks(c);
@@ -248,7 +263,7 @@ static bool take_object(cursor *c, int depth, wb_plain_object *object) {
         }
         object->count++;
         skip_blanks(c);
-    } while (take_byte(c, ','));
+    } while (take_mark(c, ','));
     return take_byte(c, '}');
 }
 
@@ -259,10 +274,10 @@ static bool take_kind(cursor *c, int depth, wb_plain_value *value) {
         return take_string(c, value);
     case '{':
         value->kind = WB_PLAIN_OBJECT;
-        return take_object(c, depth + 1, &nested);
+        return depth < WB_JSON_DEPTH && take_object(c, depth + 1, &nested);
     case '[':
         value->kind = WB_PLAIN_ARRAY;
-        return take_array(c, depth + 1);
+        return depth < WB_JSON_DEPTH && take_array(c, depth + 1);
     case 't':
         return take_word(c, "true");
     case 'f':
@@ -277,7 +292,7 @@ static bool take_kind(cursor *c, int depth, wb_plain_value *value) {
 
 static bool take_value(cursor *c, int depth, wb_plain_value *value) {
     *value = (wb_plain_value){.kind = WB_PLAIN_OTHER, .text = c->at};
-    if (c->at == c->end || depth == DEPTH || ++c->values > VALUES || !take_kind(c, depth, value)) {
+    if (c->at == c->end || !take_kind(c, depth, value)) {
         return false;
     }
     if (value->kind != WB_PLAIN_STRING) {
@@ -292,7 +307,7 @@ static bool take_value(cursor *c, int depth, wb_plain_value *value) {
 bool wb_plain_read(wb_plain_object *object, const char *text, size_t bytes) {
     cursor c = {.at = text, .end = text + bytes};
     skip_blanks(&c);
-    const bool is_object = take_object(&c, 0, object);
+    const bool is_object = take_object(&c, 1, object);
     skip_blanks(&c);
     return is_object && c.at == c.end;
 }
@@ -311,7 +326,7 @@ const wb_plain_value *wb_plain_member(const wb_plain_object *object, const char 
 bool wb_plain_element(wb_plain_value *array, wb_plain_value *element) {
     cursor c = {.at = array->text + 1, .end = array->text + array->bytes};
     skip_blanks(&c);
-    if (c.at >= c.end || !take_value(&c, 0, element)) {
+    if (c.at >= c.end || !take_value(&c, 1, element)) {
         return false;
     }
     skip_blanks(&c);

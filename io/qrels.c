@@ -1,8 +1,6 @@
 /* Lines into columns. */
 #include "qrels.h"
 
-#include "trec_rows.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +17,14 @@ static wb_status add_row(wb_trec_rows *rows, const wb_lines *lines, const char *
     wb_status status = WB_OK;
     wb_trec_row *row;
     char *end;
-    WB_TRY(wb_trec_rows_add(rows, lines, query, docid, &row));
     errno = 0;
-    row->judgement = strtoll(score, &end, 10);
-    WB_CHECK(errno == 0 && end > score && *end == '\0', WB_ERR_INPUT,
-             "%s:%lld: the score \"%.50s\" must be an integer", lines->path,
-             (long long)lines->number, score);
+    const long long judgement = strtoll(score, &end, 10);
+    WB_CHECK(errno == 0 && end > score && *end == '\0' && judgement >= INT32_MIN &&
+                 judgement <= INT32_MAX,
+             WB_ERR_INPUT, "%s:%lld: the score \"%.50s\" must be an integer, from %d to %d",
+             lines->path, (long long)lines->number, score, INT32_MIN, INT32_MAX);
+    WB_TRY(wb_trec_rows_add(rows, lines, query, docid, &row));
+    row->judgement = (int32_t)judgement;
 done:
     return status;
 }
@@ -73,53 +73,14 @@ done:
     return status;
 }
 
-static wb_status fill_columns(wb_qrels *qrels, const wb_trec_rows *rows, const char *path) {
-    const size_t count = (size_t)rows->count;
-    qrels->query = malloc(count * sizeof(*qrels->query));
-    qrels->docids = malloc(count * sizeof(*qrels->docids));
-    qrels->scores = malloc(count * sizeof(*qrels->scores));
-    qrels->lines = malloc(count * sizeof(*qrels->lines));
-    if (!qrels->query || !qrels->docids || !qrels->scores || !qrels->lines) {
-        return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for %zu judgements", path, count);
-    }
-    for (size_t i = 0; i < count; i++) {
-        const wb_trec_row *row = &rows->rows[i];
-        qrels->query[i] = row->query;
-        qrels->docids[i] = rows->docids.strings[row->docid];
-        qrels->scores[i] = row->judgement;
-        qrels->lines[i] = row->line;
-    }
-    qrels->rows = rows->count;
-    return WB_OK;
-}
-
-wb_status wb_qrels_read(wb_qrels *qrels, const char *path) {
+wb_status wb_qrels_read(wb_trec_rows *qrels, const char *path) {
     wb_status status = WB_OK;
-    wb_trec_rows rows = {0};
-    *qrels = (wb_qrels){0};
-    WB_TRY(read_lines(&rows, path));
-    WB_TRY(wb_trec_rows_group(&rows, path, &qrels->first));
-    WB_TRY(fill_columns(qrels, &rows, path));
-    qrels->query_names = rows.queries;
-    qrels->docid_names = rows.docids;
-    rows.queries = rows.docids = (wb_interner){0};
-    qrels->queries = qrels->query_names.strings;
-    qrels->query_count = qrels->query_names.count;
+    *qrels = (wb_trec_rows){0};
+    WB_TRY(read_lines(qrels, path));
+    WB_TRY(wb_trec_rows_group(qrels, path));
 done:
-    wb_trec_rows_clear(&rows);
     if (status != WB_OK) {
-        wb_qrels_clear(qrels);
+        wb_trec_rows_clear(qrels);
     }
     return status;
-}
-
-void wb_qrels_clear(wb_qrels *qrels) {
-    free(qrels->first);
-    free(qrels->query);
-    free(qrels->docids);
-    free(qrels->scores);
-    free(qrels->lines);
-    wb_interner_clear(&qrels->query_names);
-    wb_interner_clear(&qrels->docid_names);
-    *qrels = (wb_qrels){0};
 }

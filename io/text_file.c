@@ -135,7 +135,7 @@ done:
 static wb_status index_rows(wb_text_file *f, const uint64_t *hashes) {
     wb_status status = WB_OK;
     wb_text one = {0}, two = {0};
-    WB_TRY(wb_id_index_create(&f->index, f->rows));
+    WB_TRY(wb_id_index_reserve(&f->index, f->rows));
     for (int64_t row = 0; row < f->rows; row++) {
         uint64_t step = 0;
         int64_t earlier;

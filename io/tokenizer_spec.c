@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t file_cap = (size_t)32 << 20;
-enum { TOKEN_BYTES_MOST = 1024, VOCABULARY_MOST = 1 << 22 };
+/* Twice what the largest known vocabulary needs, LaBSE's of 501,153 tokens. */
+static const size_t file_cap = (size_t)32 << 20, lines_cap = (size_t)16 << 20;
+enum { TOKEN_BYTES_MOST = 1024, VOCABULARY_MOST = 1 << 20 };
 
 void wb_tokenizer_spec_clear(wb_tokenizer_spec *spec) {
     free(spec->storage);
@@ -112,7 +113,7 @@ done:
 static wb_status read_vocabulary(wb_tokenizer_spec *spec, const char *path) {
     wb_status status = WB_OK;
     size_t bytes = 0;
-    WB_TRY(wb_file_read(path, file_cap, &spec->storage, &bytes));
+    WB_TRY(wb_file_read(path, lines_cap, &spec->storage, &bytes));
     const int64_t count = count_lines(spec->storage, bytes);
     WB_TRY(allocate_tokens(spec, count, path));
     spec->vocabulary = spec->pieces = count;

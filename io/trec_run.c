@@ -2,7 +2,6 @@
 #include "trec_run.h"
 
 #include "files.h"
-#include "trec_rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -119,11 +118,12 @@ static wb_status read_line(wb_lines *lines, wb_trec_rows *rows) {
     WB_CHECK(count == COLUMNS, WB_ERR_INPUT,
              "%s:%lld: too %s columns; there must be 6: query Q0 document rank score tag",
              lines->path, (long long)lines->number, count < COLUMNS ? "few" : "many");
-    WB_TRY(wb_trec_rows_add(rows, lines, fields[QUERY], fields[DOCID], &row));
-    row->score = (float)strtod(fields[SCORE], &end); /* as trec_eval rounds */
-    WB_CHECK(end > fields[SCORE] && *end == '\0' && isfinite(row->score), WB_ERR_INPUT,
+    const float score = (float)strtod(fields[SCORE], &end); /* as trec_eval rounds */
+    WB_CHECK(end > fields[SCORE] && *end == '\0' && isfinite(score), WB_ERR_INPUT,
              "%s:%lld: the score \"%.50s\" must be a finite number in the range of a float",
              lines->path, (long long)lines->number, fields[SCORE]);
+    WB_TRY(wb_trec_rows_add(rows, lines, fields[QUERY], fields[DOCID], &row));
+    row->score = score;
 done:
     return status;
 }
@@ -145,39 +145,14 @@ done:
     return status;
 }
 
-wb_status wb_trec_run_read(wb_trec_run *run, const char *path) {
+wb_status wb_trec_run_read(wb_trec_rows *run, const char *path) {
     wb_status status = WB_OK;
-    wb_trec_rows rows = {0};
-    *run = (wb_trec_run){0};
-    WB_TRY(read_lines(&rows, path));
-    WB_TRY(wb_trec_rows_group(&rows, path, &run->first));
-    run->docids = malloc((size_t)rows.count * sizeof(*run->docids));
-    run->scores = malloc((size_t)rows.count * sizeof(*run->scores));
-    WB_CHECK(run->docids && run->scores, WB_ERR_MEMORY, "%s: no memory for %lld rows", path,
-             (long long)rows.count);
-    for (int64_t i = 0; i < rows.count; i++) {
-        run->docids[i] = rows.docids.strings[rows.rows[i].docid];
-        run->scores[i] = rows.rows[i].score;
-    }
-    run->rows = rows.count;
-    run->query_names = rows.queries;
-    run->docid_names = rows.docids;
-    rows.queries = rows.docids = (wb_interner){0};
-    run->queries = run->query_names.strings;
-    run->query_count = run->query_names.count;
+    *run = (wb_trec_rows){0};
+    WB_TRY(read_lines(run, path));
+    WB_TRY(wb_trec_rows_group(run, path));
 done:
-    wb_trec_rows_clear(&rows);
     if (status != WB_OK) {
-        wb_trec_run_clear(run);
+        wb_trec_rows_clear(run);
     }
     return status;
-}
-
-void wb_trec_run_clear(wb_trec_run *run) {
-    free(run->first);
-    free(run->docids);
-    free(run->scores);
-    wb_interner_clear(&run->query_names);
-    wb_interner_clear(&run->docid_names);
-    *run = (wb_trec_run){0};
 }

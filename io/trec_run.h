@@ -3,10 +3,7 @@
 #ifndef WB_TREC_RUN_H
 #define WB_TREC_RUN_H
 
-#include "interner.h"
-#include "status.h"
-
-#include <stdint.h>
+#include "trec_rows.h"
 
 typedef struct wb_trec_run_writer wb_trec_run_writer;
 
@@ -27,22 +24,11 @@ wb_status wb_trec_run_commit(wb_trec_run_writer *writer);
 /* Local. Removes what was written and frees the writer (NULL-safe). */
 void wb_trec_run_discard(wb_trec_run_writer *writer);
 
-typedef struct wb_trec_run {
-    char **queries; /* [query_count], distinct, in order of first appearance */
-    int64_t query_count;
-    int64_t *first; /* [query_count + 1], rows of query i are [first[i], first[i + 1]) */
-    int64_t rows;
-    char **docids;                        /* [rows], within a query in file order */
-    float *scores;                        /* [rows] */
-    wb_interner query_names, docid_names; /* own all strings */
-} wb_trec_run;
-
-/* Local. Reads a whole file into `run`, which is overwritten; wb_trec_run_clear frees it. Columns
+/* Local. Reads a whole file into `run`, which is overwritten; wb_trec_rows_clear frees it. Columns
  * are parted by any blanks; the rank column is not looked at: scores decide.
  * Errors: WB_ERR_INPUT with file:line for another number of columns, a score that is no number or
  * no finite float, NUL or invalid UTF-8, or a document that the query already has (both lines are
  * named). WB_ERR_MEMORY. */
-wb_status wb_trec_run_read(wb_trec_run *run, const char *path);
-void wb_trec_run_clear(wb_trec_run *run);
+wb_status wb_trec_run_read(wb_trec_rows *run, const char *path);
 
 #endif

@@ -15,14 +15,18 @@ typedef struct pending {
     int32_t depth;
 } pending;
 
+typedef struct queue {
+    pending *items; /* [count] */
+    int64_t count, capacity;
+} queue;
+
 typedef struct builder {
     wb_trie *trie;
     const wb_token *tokens;
     const char *where;
-    int64_t used_end; /* units from here on are free */
-    int64_t lowest;   /* units below are in use, or too low for a base */
-    pending *queue;
-    int64_t queued, queue_capacity;
+    int64_t used_end;   /* units from here on are free */
+    int64_t lowest;     /* units below are in use, or too low for a base */
+    queue level, below; /* what is placed, and what is then to be */
 } builder;
 
 static int compare_tokens(const void *a, const void *b) {
@@ -44,7 +48,8 @@ static wb_status grow(builder *b, int64_t end) {
     if (needed <= b->trie->length) {
         return WB_OK;
     }
-    const int64_t length = needed > 2 * b->trie->length ? needed : 2 * b->trie->length;
+    const int64_t twice = 2 * b->trie->length, most = WB_TRIE_MOST + BYTES;
+    const int64_t length = needed > twice ? needed : twice < most ? twice : most;
     wb_trie_unit *units = realloc(b->trie->units, (size_t)length * sizeof(*units));
     if (!units) {
         return WB_ERROR(WB_ERR_MEMORY, "%s: no memory for a vocabulary of %lld units", b->where,
@@ -59,16 +64,17 @@ static wb_status grow(builder *b, int64_t end) {
 }
 
 static wb_status enqueue(builder *b, pending children) {
-    if (b->queued == b->queue_capacity) {
-        const int64_t capacity = b->queue_capacity > 0 ? 2 * b->queue_capacity : 1024;
-        pending *queue = realloc(b->queue, (size_t)capacity * sizeof(*queue));
-        if (!queue) {
+    queue *q = &b->below;
+    if (q->count == q->capacity) {
+        const int64_t capacity = q->capacity > 0 ? 2 * q->capacity : 1024;
+        pending *items = realloc(q->items, (size_t)capacity * sizeof(*items));
+        if (!items) {
             return WB_ERROR(WB_ERR_MEMORY, "%s: no memory to build the vocabulary", b->where);
         }
-        b->queue = queue;
-        b->queue_capacity = capacity;
+        q->items = items;
+        q->capacity = capacity;
     }
-    b->queue[b->queued++] = children;
+    q->items[q->count++] = children;
     return WB_OK;
 }
 
@@ -138,6 +144,19 @@ done:
     return status;
 }
 
+static wb_status place_level(builder *b) {
+    wb_status status = WB_OK;
+    const queue placed = b->level;
+    b->level = b->below;
+    b->below = placed;
+    b->below.count = 0;
+    for (int64_t i = 0; i < b->level.count; i++) {
+        WB_TRY(place_children(b, b->level.items[i]));
+    }
+done:
+    return status;
+}
+
 wb_status wb_trie_build(wb_trie *trie, wb_token *tokens, int64_t count, const char *where) {
     wb_status status = WB_OK;
     builder b = {.trie = trie, .tokens = tokens, .where = where, .used_end = 1, .lowest = BYTES};
@@ -153,11 +172,12 @@ wb_status wb_trie_build(wb_trie *trie, wb_token *tokens, int64_t count, const ch
     if (count > 0) {
         WB_TRY(enqueue(&b, (pending){WB_TRIE_ROOT, 0, (int32_t)count, 0}));
     }
-    for (int64_t next = 0; next < b.queued; next++) {
-        WB_TRY(place_children(&b, b.queue[next]));
+    while (b.below.count > 0) {
+        WB_TRY(place_level(&b));
     }
 done:
-    free(b.queue);
+    free(b.level.items);
+    free(b.below.items);
     if (status != WB_OK) {
         wb_trie_clear(trie);
     }

@@ -21,14 +21,14 @@ static void must(wb_status status) {
 }
 
 static wb_measures compute(const char *qrels_path, const char *run_path) {
-    wb_qrels qrels;
-    wb_trec_run run;
+    wb_trec_rows qrels;
+    wb_trec_rows run;
     wb_measures measures;
     must(wb_qrels_read(&qrels, qrels_path));
     must(wb_trec_run_read(&run, run_path));
     must(wb_measures_compute(&qrels, &run, &measures));
-    wb_trec_run_clear(&run);
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&run);
+    wb_trec_rows_clear(&qrels);
     return measures;
 }
 

@@ -427,11 +427,11 @@ static void evaluation_stands_before_and_after(void **state) {
         assert_non_null(strstr(text, "num_q                 \tall\t40\n"));
         assert_non_null(strstr(text, "ndcg_cut_10           \tall\t0."));
         free(text);
-        wb_trec_run run;
+        wb_trec_rows run;
         expect_ok(wb_trec_run_read(&run, in_folder(trec)));
-        assert_int_equal(run.query_count, TINY_ROWS);
-        assert_int_equal(run.rows, TINY_ROWS * TINY_ROWS); /* all passages: fewer than 100 */
-        wb_trec_run_clear(&run);
+        assert_int_equal(run.queries.count, TINY_ROWS);
+        assert_int_equal(run.count, TINY_ROWS * TINY_ROWS); /* all passages: fewer than 100 */
+        wb_trec_rows_clear(&run);
     }
 }
 
@@ -495,19 +495,19 @@ static void encodings_do_not_depend_on_the_number_of_ranks(void **state) {
 }
 
 /* Every result has its plain score, and no passage that is left out has a better one. */
-static void expect_best(const wb_trec_run *run, int64_t query, const double *scores, int64_t rows,
+static void expect_best(const wb_trec_rows *run, int64_t query, const double *scores, int64_t rows,
                         int64_t k) {
     bool listed[TINY_ROWS] = {false};
     double least = INFINITY;
     assert_int_equal(run->first[query + 1] - run->first[query], k);
     for (int64_t i = run->first[query]; i < run->first[query + 1]; i++) {
-        const int64_t row = strtoll(run->docids[i] + 1, NULL, 10);
+        const int64_t row = strtoll(wb_trec_rows_docid(run, i) + 1, NULL, 10);
         assert_in_range(row, 0, rows - 1);
         assert_false(listed[row]);
         listed[row] = true;
-        assert_true(fabs((double)run->scores[i] - scores[row]) < 1e-6);
-        assert_true((double)run->scores[i] <= least);
-        least = (double)run->scores[i];
+        assert_true(fabs((double)run->rows[i].score - scores[row]) < 1e-6);
+        assert_true((double)run->rows[i].score <= least);
+        least = (double)run->rows[i].score;
     }
     for (int64_t row = 0; row < rows; row++) {
         assert_true(listed[row] || scores[row] < least + 1e-6);
@@ -530,22 +530,22 @@ static void search_equals_comparing_all_with_all(void **state) {
     const int64_t queries = embeddings(in_folder("queries.h5"), &query_ids, &q, &d);
     for (int i = 0; i < 3; i++) {
         char k[16];
-        wb_trec_run run;
+        wb_trec_rows run;
         (void)snprintf(k, sizeof(k), "%lld", (long long)depths[i]);
         expect_ok(RUN(comm, "search", "--queries", in_folder("queries.h5"), "--corpus",
                       in_folder("corpus.h5"), "--k", k, "--output", in_folder("run.trec")));
         wait_for_all();
         expect_ok(wb_trec_run_read(&run, in_folder("run.trec")));
-        assert_int_equal(run.query_count, queries);
+        assert_int_equal(run.queries.count, queries);
         for (int64_t query = 0; query < queries; query++) {
             double scores[TINY_ROWS] = {0.0};
             for (int64_t j = 0; j < rows * d; j++) {
                 scores[j / d] += (double)q[query * d + j % d] * (double)p[j];
             }
-            assert_string_equal(run.queries[query], wb_embeddings_id(&query_ids, query));
+            assert_string_equal(run.queries.strings[query], wb_embeddings_id(&query_ids, query));
             expect_best(&run, query, scores, rows, depths[i] < rows ? depths[i] : rows);
         }
-        wb_trec_run_clear(&run);
+        wb_trec_rows_clear(&run);
         wait_for_all();
     }
     wb_embeddings_ids_clear(&ids);

@@ -551,9 +551,9 @@ static wb_status read_tevatron(void) {
 }
 
 static wb_status read_qrels(void) {
-    wb_qrels qrels;
+    wb_trec_rows qrels;
     const wb_status status = wb_qrels_read(&qrels, in_folder("qrels/train.tsv"));
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&qrels);
     return status;
 }
 
@@ -571,10 +571,10 @@ done:
 }
 
 static wb_status read_results(void) {
-    wb_trec_run run;
+    wb_trec_rows run;
     const wb_status status = wb_trec_run_read(&run, in_folder("run.trec"));
-    assert_true(status != WB_OK || run.rows == 2);
-    wb_trec_run_clear(&run);
+    assert_true(status != WB_OK || run.count == 2);
+    wb_trec_rows_clear(&run);
     return status;
 }
 

@@ -40,7 +40,8 @@ static const char *const plain_lines[] = {
     "{\"_id\":\"\\u0061\",\"title\":\"\\u0022\",\"text\":\"a\\u005cb\\u000a\"}",
     "{\"_id\":\"\xC3\xA9\",\"text\":\"\xE8\xAF\xAD\xE8\xA8\x80 \xF0\x9F\x98\x80 "
     "\xEF\xBF\xBD\x7F\"}",
-    "{\"_id\":\"a\",\"text\":\"x\",\"metadata\":{\"url\":\"\",\"n\":[1,-2,0.5,-0,[],{}],\"ok\":"
+    "{\"_id\":\"a\",\"text\":\"x\",\"metadata\":{\"url\":\"\",\"n\":[1,-2,0.5,-0,1e-05,2.5E+99,[],{"
+    "}],\"ok\":"
     "true,"
     "\"no\":false,\"none\":null}}",
     "{\"_id\":999999999999999999,\"text\":\"sixty-four bytes and more of a text that is plain, so "
@@ -76,11 +77,13 @@ static const char *const left_lines[] = {
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":.5}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":+1}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":-}",
-    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e5}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e100}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e+-5}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":e5}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":9999999999999999999}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":truer}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":[1,]}",
-    "{\"_id\":\"a\",\"text\":\"x\",\"n\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}",
     "{\"_id\":-4,\"text\":\"x\"}",
     "{\"_id\":1.5,\"text\":\"x\"}",
     "{\"_id\":\"\",\"text\":\"x\"}",
@@ -187,9 +190,9 @@ static void elements_come_off_an_array_in_order(void **state) {
     assert_null(wb_plain_member(&object, "b"));
 }
 
-static void many_members_and_values_are_left(void **state) {
+static void many_members_are_left(void **state) {
     (void)state;
-    char text[1 << 18], *at = text;
+    char text[1 << 10], *at = text;
     for (int count = WB_PLAIN_MEMBERS; count <= WB_PLAIN_MEMBERS + 1; count++) {
         at = text;
         for (int i = 0; i < count; i++) {
@@ -198,14 +201,48 @@ static void many_members_and_values_are_left(void **state) {
         *at++ = '}';
         assert_int_equal(reads(text, (size_t)(at - text)), count == WB_PLAIN_MEMBERS);
     }
-    for (int values = (1 << 15) - 1; values <= 1 << 15; values++) {
-        at = text + sprintf(text, "{\"k\":[1");
+}
+
+/* As many values as a line may have, and one more: plainly and as a tree alike. */
+static void values_are_counted_as_for_a_tree(void **state) {
+    (void)state;
+    const size_t bytes = 2 * (size_t)WB_JSON_LINE_VALUES + 64;
+    char *text = malloc(bytes);
+    assert_non_null(text);
+    for (int values = WB_JSON_LINE_VALUES - 1; values <= WB_JSON_LINE_VALUES; values++) {
+        char *at = text + sprintf(text, "{\"k\":[1");
         for (int i = 1; i < values; i++) {
             at += sprintf(at, ",1");
         }
         at += sprintf(at, "]}");
-        assert_int_equal(reads(text, (size_t)(at - text)), values < 1 << 15);
+        json_t *tree = NULL;
+        const bool is_allowed = values < WB_JSON_LINE_VALUES;
+        const wb_status read = wb_json_parse_line(&tree, text, (size_t)(at - text), "line", 1);
+        assert_int_equal(read, is_allowed ? WB_OK : WB_ERR_INPUT);
+        assert_int_equal(reads(text, (size_t)(at - text)), is_allowed);
+        json_decref(tree);
     }
+    wb_error_clear();
+    free(text);
+}
+
+static void depth_is_bounded_as_for_a_tree(void **state) {
+    (void)state;
+    char text[4 * WB_JSON_DEPTH];
+    for (int depth = WB_JSON_DEPTH - 1; depth <= WB_JSON_DEPTH; depth++) {
+        json_t *tree = NULL;
+        const size_t arrays = (size_t)depth, bytes = 5 + 2 * arrays + 1;
+        memcpy(text, "{\"k\":", 5);
+        memset(text + 5, '[', arrays);
+        memset(text + 5 + arrays, ']', arrays);
+        text[bytes - 1] = '}';
+        const bool is_allowed = depth < WB_JSON_DEPTH; /* the object is one of them */
+        assert_int_equal(wb_json_parse_line(&tree, text, bytes, "line", 1),
+                         is_allowed ? WB_OK : WB_ERR_INPUT);
+        assert_int_equal(reads(text, bytes), is_allowed);
+        json_decref(tree);
+    }
+    wb_error_clear();
 }
 
 int main(void) {
@@ -215,7 +252,9 @@ int main(void) {
         cmocka_unit_test(every_place_in_a_block_is_looked_at),
         cmocka_unit_test(damaged_lines_are_read_alike_or_left),
         cmocka_unit_test(elements_come_off_an_array_in_order),
-        cmocka_unit_test(many_members_and_values_are_left),
+        cmocka_unit_test(many_members_are_left),
+        cmocka_unit_test(values_are_counted_as_for_a_tree),
+        cmocka_unit_test(depth_is_bounded_as_for_a_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

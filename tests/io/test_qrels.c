@@ -11,7 +11,7 @@
 
 #define PATH WB_TEST_SCRATCH "/qrels.tsv"
 
-static void read_text(wb_qrels *qrels, const char *content) {
+static void read_text(wb_trec_rows *qrels, const char *content) {
     assert_int_equal(wb_file_write(PATH, content, strlen(content)), WB_OK);
     if (wb_qrels_read(qrels, PATH) != WB_OK) {
         fail_msg("%s", wb_error_message());
@@ -19,7 +19,7 @@ static void read_text(wb_qrels *qrels, const char *content) {
 }
 
 static void refuse(const char *content, size_t bytes, const char *message) {
-    wb_qrels qrels;
+    wb_trec_rows qrels;
     assert_int_equal(wb_file_write(PATH, content, bytes), WB_OK);
     const wb_status status = wb_qrels_read(&qrels, PATH);
     if (status != WB_ERR_INPUT || !strstr(wb_error_message(), message)) {
@@ -28,33 +28,33 @@ static void refuse(const char *content, size_t bytes, const char *message) {
     wb_error_clear();
 }
 
-static void check_row(const wb_qrels *qrels, int64_t row, const char *query, const char *docid,
+static void check_row(const wb_trec_rows *qrels, int64_t row, const char *query, const char *docid,
                       int64_t score, int64_t line) {
-    assert_string_equal(qrels->queries[qrels->query[row]], query);
-    assert_string_equal(qrels->docids[row], docid);
-    assert_int_equal(qrels->scores[row], score);
-    assert_int_equal(qrels->lines[row], line);
+    assert_string_equal(qrels->queries.strings[qrels->rows[row].query], query);
+    assert_string_equal(wb_trec_rows_docid(qrels, row), docid);
+    assert_int_equal(qrels->rows[row].judgement, score);
+    assert_int_equal(qrels->rows[row].line, line);
 }
 
 static void both_layouts_are_told_apart(void **state) {
     (void)state;
-    wb_qrels qrels;
+    wb_trec_rows qrels;
     read_text(&qrels,
               "\xEF\xBB\xBFquery-id\tcorpus-id\tscore\r\nb\td1\t1\r\n\r\na\td1\t0\nb\td2\t-3");
-    assert_int_equal(qrels.query_count, 2);
-    assert_int_equal(qrels.rows, 3);
+    assert_int_equal(qrels.queries.count, 2);
+    assert_int_equal(qrels.count, 3);
     check_row(&qrels, 0, "b", "d1", 1, 2);
     check_row(&qrels, 1, "b", "d2", -3, 5);
     check_row(&qrels, 2, "a", "d1", 0, 4);
     assert_int_equal(qrels.first[0], 0);
     assert_int_equal(qrels.first[1], 2);
     assert_int_equal(qrels.first[2], 3);
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&qrels);
     read_text(&qrels, "b 0 d1 1\n  b\tQ0   d2\t2 \n");
-    assert_int_equal(qrels.query_count, 1);
+    assert_int_equal(qrels.queries.count, 1);
     check_row(&qrels, 0, "b", "d1", 1, 1);
     check_row(&qrels, 1, "b", "d2", 2, 2);
-    wb_qrels_clear(&qrels);
+    wb_trec_rows_clear(&qrels);
 }
 
 static void wrong_files_are_refused_with_their_line(void **state) {
@@ -80,7 +80,7 @@ static void wrong_files_are_refused_with_their_line(void **state) {
         refuse(cases[i].content, strlen(cases[i].content), cases[i].message);
     }
     refuse("q 0 d\0 1\n", 9, "qrels.tsv:1:6: a NUL byte");
-    wb_qrels qrels;
+    wb_trec_rows qrels;
     assert_int_equal(wb_qrels_read(&qrels, WB_TEST_SCRATCH "/nowhere.tsv"), WB_ERR_INPUT);
     wb_error_clear();
 }

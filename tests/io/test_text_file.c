@@ -152,7 +152,8 @@ static void deep_nesting_is_refused(void **state) {
     assert_non_null(content);
     const int head = sprintf(content, "{\"_id\": \"x\", \"text\": \"\", \"deep\": ");
     memset(content + head, '[', depth);
-    refuse_bytes(content, (size_t)head + depth, "depth");
+    refuse_bytes(content, (size_t)head + depth,
+                 "texts.jsonl:1: more than 128 arrays and objects in each other");
     free(content);
 }
 

@@ -21,7 +21,7 @@ static void must(wb_status status) {
 }
 
 static void refuse(const char *content, const char *message) {
-    wb_trec_run run;
+    wb_trec_rows run;
     must(wb_file_write(PATH, content, strlen(content)));
     const wb_status status = wb_trec_run_read(&run, PATH);
     if (status != WB_ERR_INPUT || !strstr(wb_error_message(), message)) {
@@ -34,7 +34,7 @@ static void scores_read_back_as_the_same_float(void **state) {
     (void)state;
     enum { ROWS = 3000 };
     wb_trec_run_writer *writer;
-    wb_trec_run run;
+    wb_trec_rows run;
     static float scores[ROWS];
     must(wb_trec_run_create(&writer, PATH, "test"));
     for (int i = 0; i < ROWS; i++) {
@@ -50,30 +50,31 @@ static void scores_read_back_as_the_same_float(void **state) {
     }
     must(wb_trec_run_commit(writer));
     must(wb_trec_run_read(&run, PATH));
-    assert_int_equal(run.rows, ROWS);
-    assert_int_equal(run.query_count, ROWS / 100);
+    assert_int_equal(run.count, ROWS);
+    assert_int_equal(run.queries.count, ROWS / 100);
     for (int i = 0; i < ROWS; i++) {
-        if (memcmp(&run.scores[i], &scores[i], sizeof(float)) != 0) {
-            fail_msg("row %d: %a, written %a", i, (double)run.scores[i], (double)scores[i]);
+        if (memcmp(&run.rows[i].score, &scores[i], sizeof(float)) != 0) {
+            fail_msg("row %d: %a, written %a", i, (double)run.rows[i].score, (double)scores[i]);
         }
     }
-    wb_trec_run_clear(&run);
+    wb_trec_rows_clear(&run);
 }
 
 static void rows_are_grouped_by_query_and_ranks_are_not_looked_at(void **state) {
     (void)state;
     static const char content[] =
         "b Q0 d1 9 0.5 tag\r\na\tQ0\td1\tx\t-1e-3\ttag\n\n  b Q0 d0 1 7 t\n";
-    wb_trec_run run;
+    wb_trec_rows run;
     must(wb_file_write(PATH, content, strlen(content)));
     must(wb_trec_run_read(&run, PATH));
-    assert_int_equal(run.query_count, 2);
-    assert_string_equal(run.queries[0], "b");
+    assert_int_equal(run.queries.count, 2);
+    assert_string_equal(run.queries.strings[0], "b");
     assert_int_equal(run.first[1], 2);
     assert_int_equal(run.first[2], 3);
-    assert_string_equal(run.docids[1], "d0");
-    assert_true(run.scores[0] == 0.5f && run.scores[1] == 7.0f && run.scores[2] == -1e-3f);
-    wb_trec_run_clear(&run);
+    assert_string_equal(wb_trec_rows_docid(&run, 1), "d0");
+    assert_true(run.rows[0].score == 0.5f && run.rows[1].score == 7.0f &&
+                run.rows[2].score == -1e-3f);
+    wb_trec_rows_clear(&run);
 }
 
 static void wrong_lines_are_refused_with_their_place(void **state) {
