@@ -29,6 +29,7 @@ wb_status wb_comm_create(wb_comm **comm, int *argc, char ***argv) {
     WB_CHECK(provided >= MPI_THREAD_FUNNELED, WB_ERR_MPI,
              "this MPI library has no thread support (MPI_THREAD_FUNNELED)");
     made->mpi = MPI_COMM_WORLD;
+    made->round = MPI_REQUEST_NULL;
     WB_TRY_MPI(MPI_Comm_rank(made->mpi, &made->rank));
     WB_TRY_MPI(MPI_Comm_size(made->mpi, &made->world));
     WB_TRY_MPI(
@@ -54,6 +55,7 @@ wb_status wb_comm_first(wb_comm **part, wb_comm *comm, int ranks) {
     }
     WB_TRY_MPI(MPI_Comm_set_errhandler(made->mpi, MPI_ERRORS_RETURN));
     WB_TRY_MPI(MPI_Comm_size(made->mpi, &made->world));
+    made->round = MPI_REQUEST_NULL;
     made->rank = comm->rank;
     made->local_world = comm->local_world < made->world ? comm->local_world : made->world;
     *part = made;
@@ -143,6 +145,50 @@ wb_status wb_agree_most(wb_comm *comm, wb_status mine, int *most) {
     WB_TRY_MPI(MPI_Bcast(&spoken, (int)sizeof(spoken), MPI_BYTE, lowest, comm->mpi));
     wb_error_replace(spoken.message);
     status = (wb_status)spoken.status;
+done:
+    return status;
+}
+
+/* ---- Leaving work together: rounds of a reduction that does not block. All ranks take part in the
+ * same rounds and hear the same, so all leave after the same one. ---- */
+
+static wb_status open_round(wb_comm *comm, int mine, bool works) {
+    wb_status status = WB_OK;
+    if (comm->round == MPI_REQUEST_NULL) {
+        comm->brought.most = mine;
+        comm->brought.works = works ? 1 : 0;
+        WB_TRY_MPI(MPI_Iallreduce(&comm->brought, &comm->heard, 2, MPI_INT, MPI_MAX, comm->mpi,
+                                  &comm->round));
+    }
+done:
+    return status;
+}
+
+wb_status wb_look(wb_comm *comm, int mine, int *most) {
+    wb_status status = WB_OK;
+    int is_over = 0;
+    if (comm->left == 0) {
+        WB_TRY(open_round(comm, mine, true));
+        WB_TRY_MPI(MPI_Test(&comm->round, &is_over, MPI_STATUS_IGNORE));
+        comm->left = is_over ? comm->heard.most : 0;
+    }
+    *most = comm->left;
+done:
+    return status;
+}
+
+wb_status wb_leave(wb_comm *comm, int (*mine)(void *context), void *context, int *most) {
+    wb_status status = WB_OK;
+    bool works = true;
+    wb_begin_call(comm);
+    while (works && comm->left == 0) {
+        WB_TRY(open_round(comm, mine(context), false));
+        WB_TRY_MPI(MPI_Wait(&comm->round, MPI_STATUS_IGNORE));
+        comm->left = comm->heard.most;
+        works = comm->heard.works != 0;
+    }
+    *most = comm->left;
+    comm->left = 0;
 done:
     return status;
 }

@@ -52,6 +52,18 @@ wb_status wb_agree(wb_comm *comm, wb_status status);
  */
 wb_status wb_agree_most(wb_comm *comm, wb_status status, int *most);
 
+/* Local. Between parts of work that each rank does on its own, and that all may leave early: brings
+ * `mine`, above 0 where this rank wants to leave. *most is 0, or the most that any rank brought:
+ * all ranks then get to know it, and leave. Waits for nobody; a rank that has brought something
+ * hears of it some looks later, as the others come by. Such work ends with wb_leave on all ranks;
+ * in between there is no collective call. Error: WB_ERR_MPI. */
+wb_status wb_look(wb_comm *comm, int mine, int *most);
+
+/* Collective. This rank's part of such work is done, or left: waits for the others, who look. Until
+ * they are done it goes on bringing what mine(context) says. *most: as of wb_look; 0 where all have
+ * done all. Error: WB_ERR_MPI. */
+wb_status wb_leave(wb_comm *comm, int (*mine)(void *context), void *context, int *most);
+
 /* Collective. Ends in wb_agree: for a local call just before a collective one. */
 #define WB_TRY_ALL(comm, call)                                                                     \
     do {                                                                                           \

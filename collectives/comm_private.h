@@ -12,6 +12,12 @@ struct wb_comm {
     MPI_Comm mpi;
     int rank, world, local_world;
     int64_t reductions;
+    /* of wb_look: a round that all ranks come by, one after the other */
+    MPI_Request round;
+    struct {
+        int most, works; /* what is brought; whether anybody still works */
+    } brought, heard;    /* MPI's until the round is over */
+    int left;            /* the most that was brought to the last round, where it was above 0 */
     /* read by other threads */
     _Atomic int64_t calls; /* collective calls begun */
     _Atomic double called; /* when the last one was, of wb_now */

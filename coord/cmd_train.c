@@ -2,12 +2,12 @@
 #include "card.h"
 #include "commands.h"
 #include "config_file.h"
+#include "evaluations.h"
 #include "exchange.h"
 #include "files.h"
 #include "log.h"
 #include "metrics_log.h"
 #include "progress.h"
-#include "retrieval.h"
 #include "run_folder.h"
 #include "run_life.h"
 #include "saver.h"
@@ -62,9 +62,7 @@ typedef struct run {
     int64_t nonfinite; /* steps skipped in a row */
     double began;      /* this process */
     int64_t saved;     /* step of the newest checkpoint; 0 needs none */
-    wb_token_cache *eval_tokens;
-    wb_measures before, after;
-    bool measured_before;
+    wb_evaluations evaluations;
 } run;
 
 /* ---- Configuration and folder
@@ -231,76 +229,17 @@ done:
     return status;
 }
 
-/* ---- Evaluation and export
- * ------------------------------------------------------------------------------------ */
-
-static wb_status write_measures(const wb_measures *measures, const char *path) {
-    wb_status status = WB_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
-    wb_measures_print(measures, out);
-    (void)fclose(out);
-    WB_TRY(wb_file_write(path, text, bytes));
-done:
-    free(text);
-    return status;
-}
-
-/* What an evaluation now is; run_path as the caller wants it. */
-static wb_evaluation evaluation_of(run *r, const char *run_path) {
-    wb_trainer *t = &r->trainer;
-    return (wb_evaluation){.folder = r->config.data_eval,
-                           .split = r->config.data_eval_split,
-                           .run_path = run_path,
-                           .query_tokens = t->shape.query_tokens,
-                           .passage_tokens = t->shape.passage_tokens,
-                           .chunk_tokens = r->config.memory_chunk_tokens,
-                           .depth = 100,
-                           .cache = r->eval_tokens,
-                           .time = &t->time};
-}
-
-/* One that comes after hours of training must not fail then for what can be known now. */
-static wb_status check_evaluation(run *r) {
-    wb_status status = WB_OK;
-    if (r->config.data_eval[0] != '\0') {
-        const wb_evaluation evaluation = evaluation_of(r, NULL);
-        WB_TRY(wb_evaluate_check(&r->trainer.model, &evaluation, r->comm, r->trainer.chunk_arena));
-    }
-done:
-    return status;
-}
-
-static wb_status evaluate(run *r, wb_measures *measures, const char *when) {
-    wb_status status = WB_OK;
-    wb_trainer *t = &r->trainer;
-    char trec[WB_PATH], report[WB_PATH];
-    const long long step = (long long)t->done;
-    WB_TRY(wb_path_join(trec, r->config.run_dir, "eval/step-%lld.trec", step));
-    WB_TRY(wb_path_join(report, r->config.run_dir, "eval/step-%lld.txt", step));
-    const wb_evaluation evaluation = evaluation_of(r, trec);
-    wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
-    WB_TRY(wb_evaluate(measures, &t->model, &evaluation, r->comm, t->chunk_arena));
-    WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? write_measures(measures, report) : WB_OK);
-    wb_timetable_enter(&t->time, WB_PHASE_OTHER);
-    wb_log(
-        WB_LOG_RUN, "%s training: nDCG@10 %.4f  MRR@10 %.4f  Recall@100 %.4f  (%lld queries of %s)",
-        when, measures->values[WB_MEASURE_ndcg_cut_10], measures->values[WB_MEASURE_mrr_10],
-        measures->values[WB_MEASURE_recall_100], (long long)measures->queries, r->config.data_eval);
-done:
-    return status;
-}
+/* ---- Export
+ * ---------------------------------------------------------------------------------------------- */
 
 static wb_status export_model(const run *r) {
     wb_status status = WB_OK;
     const wb_trainer *t = &r->trainer;
+    const wb_evaluations *e = &r->evaluations;
     char out[WB_PATH], *training = NULL;
     const char *const slash = strrchr(r->config.run_dir, '/');
-    const bool measured = r->config.data_eval[0] != '\0';
     WB_TRY(wb_card_training(&training, &t->model, &r->config, t->done,
-                            r->measured_before ? &r->before : NULL, measured ? &r->after : NULL));
+                            e->has_before ? &e->before : NULL, e->has_after ? &e->after : NULL));
     const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : r->config.run_dir,
                                 .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
                                 .query_tokens = t->shape.query_tokens,
@@ -375,6 +314,15 @@ done:
     return status;
 }
 
+/* An evaluation where one is due; it may be left for a reason to stop. */
+static wb_status evaluate(run *r) {
+    wb_status status = WB_OK;
+    WB_TRY(wb_evaluations_run(&r->evaluations));
+    WB_TRY(stop_if_agreed(r));
+done:
+    return status;
+}
+
 /* A step whose loss or gradient is not finite changes nothing. It counts as done, since the same
  * batch would end the same way; too many in a row end the run, without another checkpoint. */
 static wb_status skip_step(run *r, wb_step_report *report) {
@@ -444,6 +392,9 @@ static wb_status train_steps(run *r) {
             WB_TRY(save(r));
         }
         WB_TRY(stop_if_agreed(r));
+        if (t->done < total) {
+            WB_TRY(evaluate(r));
+        }
     }
     WB_TRY(wait_until_saved(r));
 done:
@@ -477,15 +428,6 @@ static bool is_exported(const run *r) {
            wb_path_is_file(path);
 }
 
-static void log_gain(const run *r) {
-    wb_log(WB_LOG_RUN, "%-14s %10s %10s", "", "before", "after");
-    for (int i = 0; i < WB_MEASURES_SHOWN; i++) {
-        const wb_measure shown = wb_measures_shown[i];
-        wb_log(WB_LOG_RUN, "%-14s %10.4f %10.4f", wb_measure_name(shown), r->before.values[shown],
-               r->after.values[shown]);
-    }
-}
-
 /* Steps and evaluations are watched; what rank 0 then does alone takes as long as it takes. */
 static void stop_watching(run *r) {
     wb_watchdog_stop(r->watchdog);
@@ -494,17 +436,13 @@ static void stop_watching(run *r) {
 
 static wb_status finish(run *r) {
     wb_status status = WB_OK;
-    if (r->config.data_eval[0] != '\0') {
-        WB_TRY(stop_if_asked(r));
-        WB_TRY(evaluate(r, &r->after, "after"));
-    }
+    WB_TRY(stop_if_asked(r));
+    WB_TRY(evaluate(r));
     WB_TRY(stop_if_asked(r));
     stop_watching(r);
     WB_TRY_ALL(r->comm, wb_comm_rank(r->comm) == 0 ? export_model(r) : WB_OK);
     WB_TRY(wb_timetable_log(&r->trainer.time, r->comm));
-    if (r->measured_before && r->config.data_eval[0] != '\0') {
-        log_gain(r);
-    }
+    wb_evaluations_log_gain(&r->evaluations);
 done:
     return status;
 }
@@ -530,17 +468,15 @@ static wb_status run_all(run *r) {
     WB_TRY(wb_trainer_log_plan(t));
     WB_TRY_ALL(r->comm, speaks ? open_outputs(r) : WB_OK);
     WB_TRY_ALL(r->comm, start_life(r));
-    WB_TRY_ALL(r->comm, wb_token_cache_create(&r->eval_tokens, r->config.memory_tokens));
+    WB_TRY(wb_evaluations_open(&r->evaluations, t, &r->life));
     WB_TRY(stop_if_asked(r));
     WB_TRY(wb_watchdog_start(&r->watchdog, r->config.run_dir, r->config.run_watchdog, &t->time,
                              r->comm));
-    if (r->config.data_eval[0] != '\0' && t->done == 0) {
-        WB_TRY(evaluate(r, &r->before, "before"));
-        r->measured_before = true;
+    if (t->done < t->optimizer.total_steps) {
+        WB_TRY(evaluate(r));
         WB_TRY(stop_if_asked(r));
-    } else {
-        WB_TRY(check_evaluation(r));
     }
+    WB_TRY(wb_evaluations_check(&r->evaluations));
     WB_TRY(train_steps(r));
     WB_TRY(finish(r));
 done:
@@ -578,7 +514,8 @@ static wb_status dry_run(run *r) {
     WB_TRY(wb_trainer_open(&r->trainer, &r->config, r->comm));
     WB_TRY(wb_trainer_log_plan(&r->trainer));
     WB_TRY(log_first_step(&r->trainer));
-    WB_TRY(check_evaluation(r));
+    r->evaluations.trainer = &r->trainer;
+    WB_TRY(wb_evaluations_check(&r->evaluations));
     wb_log(WB_LOG_RUN, "dry run: nothing was written");
 done:
     return status;
@@ -605,7 +542,7 @@ done:
         status = status == WB_OK ? closed : status;
     }
     wb_run_folder_close(r.folder);
-    wb_token_cache_destroy(r.eval_tokens);
+    wb_evaluations_close(&r.evaluations);
     wb_trainer_close(&r.trainer);
     wb_origins_destroy(r.origins);
     return status;

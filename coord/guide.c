@@ -64,9 +64,10 @@ wb_status wb_guide_encode(wb_slot *slot, wb_trainer *t, const wb_batch_rows *bat
                                  .texts = texts.packed.n,
                                  .max_tokens = wb_packed_longest(&texts.packed),
                                  .chunk_tokens = t->config->memory_chunk_tokens};
+    const wb_meanwhile meanwhile = {.time = &t->time};
     WB_TRY(wb_encode_check_room(&t->guide, &plan, t->chunk_arena));
     WB_TRY(wb_encode_packed(slot->guide_reps, &t->guide, &texts.packed,
-                            t->config->memory_chunk_tokens, &t->time, t->chunk_arena));
+                            t->config->memory_chunk_tokens, &meanwhile, t->chunk_arena));
     wb_arena_release(t->step_arena, mark);
 done:
     return status;

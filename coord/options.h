@@ -61,6 +61,8 @@ enum { WB_OPTION_TEXT = 1024, WB_ORIGIN = 4096 + 32 };
     TEXT(data_eval, "data.eval", "", FREE,                                                         \
          "BEIR folder to evaluate on before and after training; empty: none")                      \
     TEXT(data_eval_split, "data.eval_split", "test", FREE, "judgements to evaluate on")            \
+    COUNT(data_eval_every, "data.eval_every", 0, 0, INT32_MAX, FREE,                               \
+          "steps between evaluations during training; 0: before and after only")                   \
     COUNT(data_max_query_tokens, "data.max_query_tokens", 64, 3, 8192, FIXED,                      \
           "longest query in tokens, [CLS] and [SEP] included")                                     \
     COUNT(data_max_passage_tokens, "data.max_passage_tokens", 256, 3, 8192, FIXED,                 \

@@ -13,7 +13,7 @@
 #define ADAM     "AdamW has betas of 0.9 and 0.999 and an epsilon of 1e-8"
 #define SCALE    "its reciprocal: a scale of 20 is a temperature of 0.05"
 #define GROUP    "one less, since the positive is not counted"
-#define MEASURED "before and after training; for a look in between, widebatch export"
+#define MEASURED "before and after training, and in between as data.eval_every says"
 #define EACH     "metrics.jsonl in run.dir tells of each step"
 #define LENGTH   "queries have data.max_query_tokens"
 #define THREADS  "a rank's threads do it; OMP_NUM_THREADS sets how many"
@@ -111,10 +111,10 @@ static const wb_other_name rows[] = {
     {"dataset_name", "data.train", "a local folder or file; nothing is downloaded"},
     {"dataset_path", "data.train", NULL},
     {"eval_dataset", "data.eval", MEASURED},
-    {"eval_steps", "data.eval", MEASURED},
-    {"eval_strategy", "data.eval", MEASURED},
-    {"evaluation_strategy", "data.eval", MEASURED},
-    {"evaluation_steps", "data.eval", MEASURED},
+    {"eval_steps", "data.eval_every", NULL},
+    {"eval_strategy", "data.eval_every", MEASURED},
+    {"evaluation_strategy", "data.eval_every", MEASURED},
+    {"evaluation_steps", "data.eval_every", NULL},
     {"do_eval", "data.eval", MEASURED},
     {"save_steps", "checkpoint.every", NULL},
     {"save_strategy", "checkpoint.every", NULL},

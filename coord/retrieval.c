@@ -21,9 +21,9 @@ typedef struct file_source {
     wb_role role;
     const int64_t *rows; /* rows to read, or NULL: first, first + 1, … */
     int64_t first;
-    wb_token_cache *cache; /* or NULL */
-    wb_timetable *time;    /* or NULL */
-    int64_t named;         /* names of other files' rows in the cache, which come first */
+    wb_token_cache *cache;         /* or NULL */
+    const wb_meanwhile *meanwhile; /* or NULL */
+    int64_t named;                 /* names of other files' rows in the cache, which come first */
 } file_source;
 
 static int64_t row_of(const file_source *from, int64_t i) {
@@ -52,8 +52,20 @@ static wb_status check_finite(const float *reps, const wb_packed *block, int64_t
     return WB_OK;
 }
 
+static wb_status go_on(const wb_meanwhile *meanwhile) {
+    wb_status status = WB_OK;
+    bool leaves = false;
+    if (meanwhile) {
+        wb_timetable_go_on(meanwhile->time);
+        WB_TRY(meanwhile->life ? wb_run_life_look(meanwhile->life, &leaves) : WB_OK);
+        WB_CHECK(!leaves, WB_STOPPED, "left, as all ranks agreed");
+    }
+done:
+    return status;
+}
+
 wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
-                           int64_t chunk_tokens, wb_timetable *time, wb_arena *arena) {
+                           int64_t chunk_tokens, const wb_meanwhile *meanwhile, wb_arena *arena) {
     static const wb_pass evaluation = {.active = false};
     wb_status status = WB_OK;
     const int64_t d = model->folder.spec.hidden;
@@ -68,7 +80,7 @@ wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *
             }
         }
         const wb_packed chunk = wb_packed_slice(packed, first, end - first);
-        wb_timetable_go_on(time);
+        WB_TRY(go_on(meanwhile));
         WB_TRY(wb_encoder_forward(model->encoder, reps + first * d, NULL, model->params, &chunk,
                                   (const uint32_t *)examples, &evaluation, arena));
     }
@@ -100,7 +112,7 @@ static wb_status encode_source(float *reps, int64_t *tokens, const wb_model *mod
         wb_packed block;
         WB_TRY(wb_token_block_read(&block, &source, count, arena));
         WB_TRY(wb_encode_packed(reps + at * model->folder.spec.hidden, model, &block, chunk_tokens,
-                                from->time, arena));
+                                from->meanwhile, arena));
         *tokens += wb_packed_tokens(&block);
         wb_arena_release(arena, mark);
     }
@@ -302,12 +314,12 @@ static wb_status encode_all(evaluation_state *s, const wb_evaluation *e, const w
                                  .role = WB_QUERY,
                                  .rows = s->query_rows + s->firsts[rank],
                                  .cache = e->cache,
-                                 .time = e->time};
+                                 .meanwhile = &e->meanwhile};
     const file_source passages = {.file = s->corpus,
                                   .role = WB_PASSAGE,
                                   .first = s->shard_first,
                                   .cache = e->cache,
-                                  .time = e->time,
+                                  .meanwhile = &e->meanwhile,
                                   .named = wb_text_file_rows(s->queries)};
     WB_TRY(encode_source(s->own_queries, &tokens, model, &queries,
                          s->firsts[rank + 1] - s->firsts[rank], e->query_tokens, e->chunk_tokens,
@@ -324,7 +336,7 @@ static wb_status write_run(const evaluation_state *s, const wb_evaluation *e) {
     wb_trec_run_writer *writer = NULL;
     WB_TRY(wb_trec_run_create(&writer, e->run_path, "widebatch"));
     for (int64_t i = 0; i < s->qrels.queries.count; i++) {
-        wb_timetable_go_on(e->time);
+        wb_timetable_go_on(e->meanwhile.time);
         for (int64_t j = 0; j < s->counts[i]; j++) {
             const wb_hit hit = s->hits[i * e->depth + j];
             WB_TRY(wb_text_file_read(s->corpus, hit.row, &passage));
@@ -360,7 +372,7 @@ static wb_status search_shard(evaluation_state *s, const wb_evaluation *e, int64
     wb_status status = WB_OK;
     for (int64_t at = 0; at < s->shard_rows; at += PART) {
         const int64_t rows = s->shard_rows - at < PART ? s->shard_rows - at : PART;
-        wb_timetable_go_on(e->time);
+        WB_TRY(go_on(&e->meanwhile));
         WB_TRY(wb_topk_fold(s->hits, s->counts, s->query_reps, s->shard + at * d,
                             s->qrels.queries.count, rows, d, e->depth, s->shard_first + at, arena));
     }
@@ -381,6 +393,20 @@ static void free_state(evaluation_state *s) {
     free(s->counts);
 }
 
+/* Collective. Ends work that each rank has done on its own share, or left. */
+static wb_status rejoin(const wb_evaluation *e, wb_comm *comm, wb_status mine) {
+    wb_run_life *const life = e->meanwhile.life;
+    if (mine == WB_STOPPED) {
+        wb_error_clear();
+        mine = WB_OK;
+    }
+    return life ? wb_run_life_rejoin(life, mine) : wb_agree(comm, mine);
+}
+
+static bool is_left(const wb_evaluation *e) {
+    return e->meanwhile.life && e->meanwhile.life->stop != WB_STOP_NONE;
+}
+
 wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_evaluation *e,
                       wb_comm *comm, wb_arena *arena) {
     wb_status status = WB_OK;
@@ -390,9 +416,15 @@ wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_eva
     WB_TRY_ALL(comm, open_files(&s, e));
     WB_TRY_ALL(comm, check_room(&s, e, model, arena));
     WB_TRY_ALL(comm, take_memory(&s, e, d, rank, world));
-    WB_TRY_ALL(comm, encode_all(&s, e, model, rank, arena));
+    WB_TRY(rejoin(e, comm, encode_all(&s, e, model, rank, arena)));
+    if (is_left(e)) {
+        goto done;
+    }
     WB_TRY(wb_gather_rows(comm, s.query_reps, s.own_queries, s.firsts, wb_float_bytes(d)));
-    WB_TRY_ALL(comm, search_shard(&s, e, d, arena));
+    WB_TRY(rejoin(e, comm, search_shard(&s, e, d, arena)));
+    if (is_left(e)) {
+        goto done;
+    }
     WB_TRY(wb_search_join(s.hits, s.counts, s.qrels.queries.count, e->depth, comm));
     WB_TRY_ALL(comm, rank == 0 ? measure(measures, &s, e) : WB_OK);
     WB_TRY(wb_broadcast(comm, measures, (int64_t)sizeof(*measures)));

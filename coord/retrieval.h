@@ -6,16 +6,24 @@
 #include "comm.h"
 #include "measures.h"
 #include "model.h"
+#include "run_life.h"
 #include "text_file.h"
 #include "timetable.h"
 #include "token_cache.h"
 
+/* Whom long work keeps up to date, between its parts; borrowed, each may be NULL. */
+typedef struct wb_meanwhile {
+    wb_timetable *time; /* goes on */
+    wb_run_life *life;  /* is looked at: the work may be left */
+} wb_meanwhile;
+
 /* Local. Representations of sequences as they are, without dropout, about chunk_tokens at once.
  *   reps [n, d]    filled
- *   time           goes on with each chunk; or NULL
- * Errors: WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite. */
+ *   meanwhile      after each chunk; or NULL
+ * Errors: WB_ERR_MEMORY, WB_ERR_NUMERIC where a representation is not finite; WB_STOPPED where the
+ * ranks have agreed to leave. */
 wb_status wb_encode_packed(float *reps, const wb_model *model, const wb_packed *packed,
-                           int64_t chunk_tokens, wb_timetable *time, wb_arena *arena);
+                           int64_t chunk_tokens, const wb_meanwhile *meanwhile, wb_arena *arena);
 
 /* Local. Representations of rows first .. first + n of a text file, without dropout.
  *   reps [n, d]    filled
@@ -56,13 +64,14 @@ typedef struct wb_evaluation {
     const char *split;    /* qrels/SPLIT.tsv */
     const char *run_path; /* where rank 0 writes the TREC run */
     int64_t query_tokens, passage_tokens, chunk_tokens;
-    int64_t depth;         /* results per query */
-    wb_token_cache *cache; /* borrowed; of earlier evaluations of the same folder; or NULL */
-    wb_timetable *time;    /* borrowed; goes on with each part of the work; or NULL */
+    int64_t depth;          /* results per query */
+    wb_token_cache *cache;  /* borrowed; of earlier evaluations of the same folder; or NULL */
+    wb_meanwhile meanwhile; /* after each part of the work */
 } wb_evaluation;
 
 /* Collective. Encodes the corpus in shares and the judged queries, searches exactly, writes the run
- * and measures it. `measures` is filled on every rank. Errors: WB_ERR_INPUT, WB_ERR_MEMORY, … */
+ * and measures it. `measures` is filled on every rank; where meanwhile.life says stop, it is not,
+ * and nothing is written. Errors: WB_ERR_INPUT, WB_ERR_MEMORY, … */
 wb_status wb_evaluate(wb_measures *measures, const wb_model *model, const wb_evaluation *evaluation,
                       wb_comm *comm, wb_arena *arena);
 

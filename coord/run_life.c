@@ -82,10 +82,38 @@ static bool limit_is_near(const wb_run_life *life) {
            wb_now() + 1.5 * life->step_time + 2.0 * life->room > life->deadline;
 }
 
+/* As far as this rank knows. */
+static int reason_to_stop(void *context) {
+    wb_run_life *life = context;
+    return halt_is_asked(life) ? WB_STOP_HALT : limit_is_near(life) ? WB_STOP_LIMIT : caught;
+}
+
+static int reason_of_failed(void *context) {
+    (void)context;
+    return WB_STOP_FAILED;
+}
+
 wb_status wb_run_life_agree(wb_run_life *life, wb_status mine) {
-    int stop = halt_is_asked(life) ? WB_STOP_HALT : limit_is_near(life) ? WB_STOP_LIMIT : caught;
+    int stop = reason_to_stop(life);
     const wb_status status = wb_agree_most(life->comm, mine, &stop);
     life->stop = stop > life->stop ? stop : life->stop;
+    return status;
+}
+
+wb_status wb_run_life_look(wb_run_life *life, bool *leaves) {
+    int most = 0;
+    const wb_status status = wb_look(life->comm, reason_to_stop(life), &most);
+    *leaves = most > 0;
+    return status;
+}
+
+wb_status wb_run_life_rejoin(wb_run_life *life, wb_status mine) {
+    wb_status status = WB_OK;
+    int most = 0;
+    WB_TRY(wb_leave(life->comm, mine == WB_OK ? reason_to_stop : reason_of_failed, life, &most));
+    WB_TRY(wb_agree(life->comm, mine));
+    life->stop = most > life->stop ? most : life->stop;
+done:
     return status;
 }
 

@@ -2,7 +2,9 @@
  *
  * A signal may reach one rank only, clocks differ, and a request to halt is a file that rank 0
  * looks for. So each rank brings what it knows to the agreement at the end of a step, and all stop
- * there together, save, and leave with code 75: the same command continues.
+ * there together, save, and leave with code 75: the same command continues. An evaluation, which
+ * may take longer than a job has left, is left between two of its parts, and made anew by who
+ * continues.
  *
  * Handlers do nothing but note the signal. A second signal changes nothing: what is being saved is
  * saved. SIGCONT is never a stop: mpirun sends it before SIGTERM, and after a pause.
@@ -13,8 +15,9 @@
 #include "comm.h"
 #include "files.h"
 
-/* Why a run stops; a signal is its own number. In order of what is told where several hold. */
-enum { WB_STOP_NONE = 0, WB_STOP_LIMIT = 1000, WB_STOP_HALT };
+/* Why a run stops; a signal is its own number. In order of what is told where several hold. A rank
+ * that failed in work of its own only makes the others leave it. */
+enum { WB_STOP_NONE = 0, WB_STOP_LIMIT = 1000, WB_STOP_HALT, WB_STOP_FAILED };
 
 typedef struct wb_run_life {
     wb_comm *comm; /* borrowed */
@@ -48,6 +51,15 @@ void wb_run_life_stepped(wb_run_life *life, double seconds);
 /* Collective. Ends in wb_agree(status); afterwards life->stop says on every rank whether to stop.
  */
 wb_status wb_run_life_agree(wb_run_life *life, wb_status status);
+
+/* Local. Between parts of work that each rank does on its own: *leaves where the ranks have agreed
+ * to leave it, which they do some parts after one of them has a reason. Waits for nobody.
+ * wb_run_life_rejoin ends such work on all ranks. Error: WB_ERR_MPI. */
+wb_status wb_run_life_look(wb_run_life *life, bool *leaves);
+
+/* Collective. This rank's part of such work is done, left, or has failed. Ends in wb_agree(status);
+ * afterwards life->stop says on every rank whether the work was left. */
+wb_status wb_run_life_rejoin(wb_run_life *life, wb_status status);
 
 /* Local. "the time limit", "signal USR1", … Borrowed. */
 const char *wb_run_life_reason(const wb_run_life *life);

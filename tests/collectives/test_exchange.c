@@ -258,6 +258,67 @@ static void the_communicator_knows_itself(void **state) {
     wb_comm_destroy(NULL);
 }
 
+/* ---- Work that all leave together
+ * -------------------------------------------------------------------------------- */
+
+/* What a rank brings: nothing until it has been asked so often, then a value. */
+typedef struct reason {
+    int64_t asked, from;
+    int value;
+} reason;
+
+static int bring(void *context) {
+    reason *r = context;
+    return r->asked++ >= r->from ? r->value : 0;
+}
+
+/* `parts` parts of work, or fewer where the ranks leave; returns how many. */
+static int64_t work(int64_t parts, reason *r, int *most) {
+    int64_t done = 0;
+    *most = 0;
+    while (done < parts && *most == 0) {
+        done++;
+        expect_ok(wb_look(comm, bring(r), most));
+    }
+    expect_ok(wb_leave(comm, bring, r, most));
+    return done;
+}
+
+static void who_has_no_reason_does_all_its_work(void **state) {
+    (void)state;
+    for (int time = 0; time < 20; time++) {
+        int most = -1;
+        reason none = {.value = 0};
+        const int64_t parts = (rank * 37 + time * 11) % 50;
+        assert_int_equal(work(parts, &none, &most), parts);
+        assert_int_equal(most, 0);
+    }
+}
+
+/* Whether it still works or waits for the others; those that work for ever leave, too. */
+static void one_rank_takes_all_ranks_along(void **state) {
+    (void)state;
+    for (int who = 0; who < world; who++) {
+        for (int64_t parts = 0; parts < 100; parts += 33) {
+            int most = -1;
+            reason mine = {.from = 40, .value = rank == who ? 7 : 0};
+            const bool is_short = rank == who && world > 1;
+            const int64_t done = work(is_short ? parts : INT64_MAX, &mine, &most);
+            assert_int_equal(most, 7);
+            assert_true(done < INT64_MAX);
+        }
+    }
+}
+
+static void the_largest_reason_of_a_round_is_heard(void **state) {
+    (void)state;
+    int most = -1;
+    reason mine = {.value = rank + 1};
+    (void)work(INT64_MAX, &mine, &most);
+    assert_int_equal(most, world);
+    expect_ok(wb_agree(comm, WB_OK));
+}
+
 int main(int argc, char **argv) {
     expect_ok(wb_comm_create(&comm, &argc, &argv));
     rank = wb_comm_rank(comm);
@@ -279,6 +340,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_failure_of_all_ranks_is_nobodys),
         cmocka_unit_test(an_agreement_carries_the_most_of_what_ranks_bring),
         cmocka_unit_test(no_rank_goes_on_alone),
+        cmocka_unit_test(who_has_no_reason_does_all_its_work),
+        cmocka_unit_test(one_rank_takes_all_ranks_along),
+        cmocka_unit_test(the_largest_reason_of_a_round_is_heard),
         cmocka_unit_test(a_long_message_is_cut_and_ends),
         cmocka_unit_test(the_communicator_knows_itself),
     };

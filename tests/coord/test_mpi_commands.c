@@ -435,6 +435,53 @@ static void evaluation_stands_before_and_after(void **state) {
     }
 }
 
+static bool is_measured(int step) {
+    char report[128];
+    (void)snprintf(report, sizeof(report), "between/eval/step-%d.txt", step);
+    return wb_path_is_file(in_folder(report));
+}
+
+static wb_status train_between(const char *steps) {
+    const wb_status status = TRAIN(comm, "between", steps, assignment("data.eval", "beir"),
+                                   "data.eval_split=train", "data.eval_every=2");
+    wait_for_all();
+    return status;
+}
+
+/* What a life has measured is not measured again; what it left of later steps goes. */
+static void evaluations_stand_in_between(void **state) {
+    (void)state;
+    expect_ok(train_between("batch.steps=4"));
+    for (int step = 0; step <= 4; step++) {
+        assert_int_equal(is_measured(step), step % 2 == 0);
+    }
+    if (wb_comm_rank(comm) == 0) {
+        expect_ok(wb_file_write(in_folder("between/eval/step-4.txt"), "kept", 4));
+        expect_ok(wb_file_write(in_folder("between/eval/step-5.txt"), "old", 3));
+        expect_ok(wb_file_write(in_folder("between/eval/mine.txt"), "mine", 4));
+    }
+    wait_for_all();
+    expect_ok(train_between("batch.steps=7"));
+    char *kept = contents(in_folder("between/eval/step-4.txt")).data;
+    assert_string_equal(kept, "kept");
+    free(kept);
+    assert_false(is_measured(5));
+    assert_true(is_measured(6) && is_measured(7));
+    assert_true(wb_path_is_file(in_folder("between/eval/mine.txt")));
+}
+
+static void an_evaluation_that_was_left_is_made_by_who_continues(void **state) {
+    (void)state;
+    expect_ok(train_between("batch.steps=8"));
+    wait_for_all();
+    if (wb_comm_rank(comm) == 0) {
+        assert_int_equal(unlink(in_folder("between/eval/step-8.txt")), 0);
+    }
+    wait_for_all();
+    expect_ok(train_between("batch.steps=9"));
+    assert_true(is_measured(8) && is_measured(9));
+}
+
 /* Ids and representations of a file of embeddings; both owned by the caller. */
 static int64_t embeddings(const char *path, wb_embeddings_ids *ids, float **values,
                           int64_t *width) {
@@ -633,6 +680,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_damaged_line_is_refused_on_all_ranks_with_its_place),
         cmocka_unit_test(wrong_options_are_refused_on_all_ranks),
         cmocka_unit_test(evaluation_stands_before_and_after),
+        cmocka_unit_test(evaluations_stand_in_between),
+        cmocka_unit_test(an_evaluation_that_was_left_is_made_by_who_continues),
         cmocka_unit_test(encodings_do_not_depend_on_the_number_of_ranks),
         cmocka_unit_test(search_equals_comparing_all_with_all),
         cmocka_unit_test(wrong_retrieval_flags_are_refused_on_all_ranks),

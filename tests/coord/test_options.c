@@ -220,12 +220,13 @@ static void an_assignment_needs_its_form(void **state) {
 
 /* Keys that may change between start and resume. */
 static const char *const free_values[][2] = {
-    {"run.dir", "elsewhere"},   {"run.max_time", "1h"},         {"run.max_nonfinite", "5"},
-    {"run.audit_every", "7"},   {"run.check_every", "7"},       {"run.watchdog", "5m"},
-    {"data.eval", "e"},         {"data.eval_split", "dev"},     {"batch.steps", "7"},
-    {"batch.epochs", "3"},      {"memory.budget", "1G"},        {"memory.chunk_tokens", "9"},
-    {"checkpoint.every", "11"}, {"reduce.overlap", "false"},    {"memory.tokens", "0"},
-    {"memory.gather", "1M"},    {"checkpoint.full_every", "3"}, {"checkpoint.keep", "5"}};
+    {"run.dir", "elsewhere"},     {"run.max_time", "1h"},     {"run.max_nonfinite", "5"},
+    {"run.audit_every", "7"},     {"run.check_every", "7"},   {"run.watchdog", "5m"},
+    {"data.eval", "e"},           {"data.eval_split", "dev"}, {"data.eval_every", "5"},
+    {"batch.steps", "7"},         {"batch.epochs", "3"},      {"memory.budget", "1G"},
+    {"memory.chunk_tokens", "9"}, {"checkpoint.every", "11"}, {"reduce.overlap", "false"},
+    {"memory.tokens", "0"},       {"memory.gather", "1M"},    {"checkpoint.full_every", "3"},
+    {"checkpoint.keep", "5"}};
 static const char *const fixed_values[][2] = {{"run.seed", "7"},
                                               {"model.path", "m"},
                                               {"model.encoder", "static"},
