@@ -436,7 +436,6 @@ static void stop_watching(run *r) {
 
 static wb_status finish(run *r) {
     wb_status status = WB_OK;
-    WB_TRY(stop_if_asked(r));
     WB_TRY(evaluate(r));
     WB_TRY(stop_if_asked(r));
     stop_watching(r);
