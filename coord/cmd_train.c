@@ -154,7 +154,7 @@ static wb_status drop_export(const run *r) {
     wb_status status = WB_OK;
     char path[WB_PATH];
     WB_TRY(wb_path_join(path, r->config.run_dir, "export"));
-    WB_TRY(wb_folder_remove(path));
+    WB_TRY(wb_folder_withdraw(path));
 done:
     return status;
 }

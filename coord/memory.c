@@ -97,6 +97,30 @@ static size_t room_left(void) {
     return limit.rlim_cur > taken ? (size_t)limit.rlim_cur - taken : 0;
 }
 
+size_t wb_memory_allowed(void) {
+    const size_t kib = read_number("/proc/meminfo", "MemTotal:");
+    return smaller(control_group_limit(), kib == SIZE_MAX ? SIZE_MAX : kib * 1024);
+}
+
+/* Of what is resident, that which no other process shares; and what MPI and libraries share. */
+size_t wb_memory_of_host(int local_ranks, size_t each, size_t once) {
+    const size_t shared = (size_t)32 << 20;
+    return (size_t)local_ranks * (status_bytes("RssAnon:") + shared + each) + once;
+}
+
+wb_status wb_memory_check_host(int local_ranks, size_t each, size_t once) {
+    const size_t needed = wb_memory_of_host(local_ranks, each, once);
+    const size_t allowed = wb_memory_allowed();
+    return needed <= allowed
+               ? WB_OK
+               : WB_ERROR(WB_ERR_MEMORY,
+                          "%d rank%s on this host need%s at least %s, and may take %s: run fewer "
+                          "ranks on a host, ask for more memory (Slurm: --mem), or choose a "
+                          "smaller model or optimizer",
+                          local_ranks, local_ranks > 1 ? "s" : "", local_ranks > 1 ? "" : "s",
+                          wb_bytes_text(needed).text, wb_bytes_text(allowed).text);
+}
+
 wb_status wb_memory_check_room(size_t needed) {
     const size_t left = room_left();
     return left >= needed

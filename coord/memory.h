@@ -15,6 +15,16 @@ size_t wb_memory_budget(int local_ranks, size_t reserved);
  * none crash. Error: WB_ERR_MEMORY. */
 wb_status wb_memory_check_room(size_t needed);
 
+/* Local. What the ranks of this host may take in all before the system ends one of them: what their
+ * control group allows, or all memory. */
+size_t wb_memory_allowed(void);
+
+/* Local. What the ranks of this host take now and `each` of them more, one of them `once` more. */
+size_t wb_memory_of_host(int local_ranks, size_t each, size_t once);
+
+/* Local. Whether that is allowed: to be asked for what is needed at least. Error: WB_ERR_MEMORY. */
+wb_status wb_memory_check_host(int local_ranks, size_t each, size_t once);
+
 /* What they may need: in the whole life of a program; when a run has reserved its memory. */
 #define WB_MEMORY_TO_START ((size_t)448 << 20)
 #define WB_MEMORY_TO_RUN   ((size_t)256 << 20)

@@ -4,6 +4,7 @@
 #include "exchange.h"
 #include "files.h"
 #include "log.h"
+#include "memory.h"
 #include "product.h"
 #include "units.h"
 
@@ -167,10 +168,11 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
     WB_TRY_ALL(comm, read_folder(model, config));
     WB_TRY(choose_precision(model, config, comm));
     WB_TRY_ALL(comm, build(model, config));
+    const size_t bytes = wb_float_bytes(wb_encoder_table(model->encoder)->total);
+    WB_TRY_ALL(comm, wb_memory_check_host(wb_comm_local_world(comm), bytes, 0));
     WB_TRY_ALL(comm, fill_params(model, config, wb_comm_rank(comm)));
-    const wb_tensor_table *table = wb_encoder_table(model->encoder);
     if (!model->from_scratch) {
-        WB_TRY(wb_broadcast(comm, model->params, (int64_t)wb_float_bytes(table->total)));
+        WB_TRY(wb_broadcast(comm, model->params, (int64_t)bytes));
     }
     wb_encoder_convert(model->encoder, model->params);
 done:

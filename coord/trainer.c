@@ -193,6 +193,13 @@ static size_t step_bytes(const wb_trainer *t, int64_t gradient_floats) {
            larger(wb_contrast_bytes(t, n, own_slots), audit);
 }
 
+/* What rank 0 copies for a checkpoint. */
+static size_t copy_bytes(const wb_trainer *t) {
+    const size_t one = wb_arena_rounded(wb_float_bytes(t->model.table.total));
+    return wb_comm_rank(t->comm) == 0 ? (size_t)(1 + wb_optimizer_slots(t->optimizer.kind)) * one
+                                      : 0;
+}
+
 static wb_status reserve(wb_trainer *t) {
     wb_status status = WB_OK;
     const int64_t total = t->model.table.total;
@@ -203,6 +210,8 @@ static wb_status reserve(wb_trainer *t) {
     const size_t sums = ordered ? wb_ordered_sum_bytes(t->comm, t->slot_total, total) : 0;
     const int64_t V = t->model.folder.spec.vocabulary;
     const size_t places = wb_arena_rounded((size_t)V * sizeof(int32_t));
+    const size_t state = (size_t)arrays * one;
+    WB_TRY(wb_memory_check_host(wb_comm_local_world(t->comm), state, copy_bytes(t)));
     WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + places + sums));
     WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
     WB_TRY(wb_arena_int32s(t->run_arena, V, &t->places));
@@ -215,8 +224,7 @@ static wb_status reserve(wb_trainer *t) {
     }
     const size_t step = step_bytes(t, total);
     WB_TRY(wb_arena_create(&t->step_arena, "step", step));
-    /* a checkpoint: a copy of the state, and its file in memory */
-    const size_t save = wb_comm_rank(t->comm) == 0 ? 2 * (size_t)(1 + arrays) * one : 0;
+    const size_t save = 2 * copy_bytes(t); /* and its file in memory */
     const size_t budget = t->config->memory_budget > 0
                               ? t->config->memory_budget
                               : wb_memory_budget(wb_comm_local_world(t->comm),
@@ -373,6 +381,25 @@ static void note_crowded(const wb_trainer *t) {
     }
 }
 
+/* Where the ranks of this host may need more than they may take, though perhaps they do not: words
+ * that do not occur have room, too. */
+static void note_scarce_memory(const wb_trainer *t) {
+    const size_t state = (size_t)wb_optimizer_slots(t->optimizer.kind) *
+                         wb_arena_rounded(wb_float_bytes(t->model.table.total));
+    const size_t each = wb_arena_peak(t->run_arena) - state + step_bytes(t, t->model.table.total) +
+                        wb_arena_left(t->chunk_arena);
+    const size_t needed = wb_memory_of_host(wb_comm_local_world(t->comm), each, 2 * copy_bytes(t));
+    const size_t allowed = wb_memory_allowed();
+    if (needed > allowed) {
+        wb_log(
+            WB_LOG_RUN,
+            "NOTE: the ranks of this host may need %s, and may take %s: if the system ends one "
+            "(signal 9), run fewer ranks on a host, ask for more memory (Slurm: --mem), or set a "
+            "smaller memory.budget",
+            wb_bytes_text(needed).text, wb_bytes_text(allowed).text);
+    }
+}
+
 wb_status wb_trainer_log_plan(wb_trainer *t) {
     const wb_config *config = t->config;
     const int world = wb_comm_world(t->comm);
@@ -401,6 +428,7 @@ wb_status wb_trainer_log_plan(wb_trainer *t) {
     wb_log(WB_LOG_RUN,
            "memory a rank: %s for parameters, gradients and optimizer, up to %s for activations",
            wb_bytes_text(fixed).text, wb_bytes_text(wb_arena_left(t->chunk_arena)).text);
+    note_scarce_memory(t);
     if (t->ordered && t->slot_total > t->config->reduce_slots) {
         wb_log(WB_LOG_RUN, "NOTE: reduce.slots is raised from %lld to %lld for %d ranks",
                (long long)t->config->reduce_slots, (long long)t->slot_total, world);

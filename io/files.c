@@ -347,13 +347,34 @@ wb_status wb_folder_sync(const char *path) {
                   : WB_ERROR(WB_ERR_DISK, "%s: cannot sync this folder: %s", path, strerror(why));
 }
 
-/* For file systems that cannot exchange two names: the old folder steps aside first. */
-static wb_status replace_in_two_moves(const char *temporary, const char *path, const char *aside) {
+/* Gives a folder another name, under which it may be removed bit by bit: path.old.tmp. */
+static wb_status step_aside(char aside[WB_PATH], const char *path) {
     wb_status status = WB_OK;
+    const int length = snprintf(aside, WB_PATH, "%s.old.tmp", path);
+    WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
     WB_TRY(wb_folder_remove(aside));
-    WB_CHECK(rename(path, aside) == 0, WB_ERR_DISK, "%s: cannot rename to %s: %s", path, aside,
-             strerror(errno));
+    WB_CHECK(rename(path, aside) == 0 || errno == ENOENT, WB_ERR_DISK,
+             "%s: cannot rename to %s: %s", path, aside, strerror(errno));
+done:
+    return status;
+}
+
+/* For file systems that cannot exchange two names. */
+static wb_status replace_in_two_moves(const char *temporary, const char *path) {
+    wb_status status = WB_OK;
+    char aside[WB_PATH];
+    WB_TRY(step_aside(aside, path));
     WB_TRY(rename_durably(temporary, path));
+    WB_TRY(wb_folder_remove(aside));
+done:
+    return status;
+}
+
+wb_status wb_folder_withdraw(const char *path) {
+    wb_status status = WB_OK;
+    char aside[WB_PATH];
+    WB_TRY(step_aside(aside, path));
+    WB_TRY(sync_parent(path));
     WB_TRY(wb_folder_remove(aside));
 done:
     return status;
@@ -368,10 +389,7 @@ wb_status wb_folder_publish(const char *temporary, const char *path) {
         WB_TRY(sync_parent(path));
         WB_TRY(wb_folder_remove(temporary));
     } else {
-        char aside[WB_PATH];
-        const int length = snprintf(aside, sizeof(aside), "%s.old.tmp", path);
-        WB_CHECK(length > 0 && length < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
-        WB_TRY(replace_in_two_moves(temporary, path, aside));
+        WB_TRY(replace_in_two_moves(temporary, path));
     }
 done:
     return status;

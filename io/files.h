@@ -99,4 +99,8 @@ wb_status wb_folder_publish(const char *temporary, const char *path);
 /* Local. Removes a folder and all in it; links are removed, not followed. Error: WB_ERR_DISK. */
 wb_status wb_folder_remove(const char *path);
 
+/* Local. The same for one that must be there whole or not at all: it first loses its name, durably,
+ * and what is left of a removal that was cut off goes, too. Error: WB_ERR_DISK. */
+wb_status wb_folder_withdraw(const char *path);
+
 #endif

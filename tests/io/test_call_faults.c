@@ -588,6 +588,30 @@ static void results_are_whole(bool succeeded) {
     }
 }
 
+/* ---- A folder that is whole or gone
+ * ----------------------------------------------------------------------------------------- */
+
+static void make_export(void) {
+    assert_ok(wb_folder_make(in_folder("export")));
+    put_text(in_folder("export/model.safetensors"), "weights");
+    put_text(in_folder("export/modules.json"), "[]");
+}
+
+static wb_status withdraw_export(void) {
+    return wb_folder_withdraw(in_folder("export"));
+}
+
+static void export_is_whole_or_gone(bool succeeded) {
+    if (wb_path_is_folder(in_folder("export"))) {
+        assert_false(succeeded);
+        assert_true(wb_path_is_file(in_folder("export/model.safetensors")));
+        assert_true(wb_path_is_file(in_folder("export/modules.json")));
+    }
+    assert_ok(withdraw_export());
+    assert_false(wb_path_is_folder(in_folder("export")));
+    assert_false(wb_path_is_folder(in_folder("export.old.tmp")));
+}
+
 /* ---- Every call fails once
  * ------------------------------------------------------------------------------------------------
  */
@@ -630,6 +654,7 @@ static const struct {
     {"read a model", nothing, read_model, whatever, nothing},
     {"load a model", open_model, load_model, whatever, close_model},
     {"export a model", open_model, export_model, export_is_whole, close_model},
+    {"withdraw a model", make_export, withdraw_export, export_is_whole_or_gone, nothing},
     {"write embeddings", nothing, write_embeddings, embeddings_are_whole, nothing},
     {"read embeddings", embeddings_are_there, read_embeddings, embeddings_are_whole, nothing},
     {"read BEIR", make_beir, read_beir, whatever, nothing},
