@@ -181,9 +181,10 @@ done:
 
 void wb_model_log(const wb_model *model, const char *role) {
     const wb_tensor_table *table = wb_encoder_table(model->encoder);
-    wb_log(WB_LOG_RUN, "%s: %s encoder, %s parameters in %lld tensors, width %lld%s%s", role,
+    wb_log(WB_LOG_RUN, "%s: %s encoder, %s parameters in %lld tensor%s, width %lld%s%s", role,
            model->specials ? "bert" : "static", wb_count_text(table->total).text,
-           (long long)table->length, (long long)model->folder.spec.hidden,
+           (long long)table->length, table->length > 1 ? "s" : "",
+           (long long)model->folder.spec.hidden,
            model->folder.spec.precision == WB_BF16 ? ", bf16" : "",
            model->from_scratch ? ", from scratch" : "");
     if (model->folder.query_prompt[0] != '\0' || model->folder.passage_prompt[0] != '\0') {
