@@ -2,6 +2,7 @@
 #ifndef WB_MEMORY_H
 #define WB_MEMORY_H
 
+#include "comm.h"
 #include "status.h"
 
 #include <stddef.h>
@@ -15,15 +16,20 @@ size_t wb_memory_budget(int local_ranks, size_t reserved);
  * none crash. Error: WB_ERR_MEMORY. */
 wb_status wb_memory_check_room(size_t needed);
 
-/* Local. What the ranks of this host may take in all before the system ends one of them: what their
- * control group allows, or all memory. */
+/* Collective. How many ranks share the memory that this rank may take: those of its host, or of its
+ * control group there. Errors: WB_ERR_MEMORY, WB_ERR_MPI. */
+wb_status wb_memory_sharers(int *ranks, wb_comm *comm);
+
+/* Local. What they may take in all before the system ends one of them: what their control group
+ * allows, or all memory. */
 size_t wb_memory_allowed(void);
 
-/* Local. What the ranks of this host take now and `each` of them more, one of them `once` more. */
-size_t wb_memory_of_host(int local_ranks, size_t each, size_t once);
+/* Local. What `ranks` ranks take that are like this one and take `each` more, one of them `once`
+ * more. */
+size_t wb_memory_of_ranks(int ranks, size_t each, size_t once);
 
 /* Local. Whether that is allowed: to be asked for what is needed at least. Error: WB_ERR_MEMORY. */
-wb_status wb_memory_check_host(int local_ranks, size_t each, size_t once);
+wb_status wb_memory_check_ranks(int ranks, size_t each, size_t once);
 
 /* What they may need: in the whole life of a program; when a run has reserved its memory. */
 #define WB_MEMORY_TO_START ((size_t)448 << 20)

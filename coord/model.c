@@ -169,7 +169,8 @@ wb_status wb_model_open(wb_model *model, const wb_config *config, wb_comm *comm)
     WB_TRY(choose_precision(model, config, comm));
     WB_TRY_ALL(comm, build(model, config));
     const size_t bytes = wb_float_bytes(wb_encoder_table(model->encoder)->total);
-    WB_TRY_ALL(comm, wb_memory_check_host(wb_comm_local_world(comm), bytes, 0));
+    WB_TRY(wb_memory_sharers(&model->sharers, comm));
+    WB_TRY_ALL(comm, wb_memory_check_ranks(model->sharers, bytes, 0));
     WB_TRY_ALL(comm, fill_params(model, config, wb_comm_rank(comm)));
     if (!model->from_scratch) {
         WB_TRY(wb_broadcast(comm, model->params, (int64_t)bytes));

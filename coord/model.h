@@ -23,6 +23,7 @@ typedef struct wb_model {
     float *log_scale;        /* log(1 / temperature) among them, NULL where it is not learned */
     bool from_scratch;       /* parameters were drawn, not read */
     bool specials;           /* [CLS] and [SEP] stand around each text */
+    int sharers;             /* ranks that share the memory of this one (memory.h) */
 } wb_model;
 
 /* Local. Checks that model.path is set and there, which is cheap. Error: WB_ERR_CONFIG. */

@@ -211,7 +211,7 @@ static wb_status reserve(wb_trainer *t) {
     const int64_t V = t->model.folder.spec.vocabulary;
     const size_t places = wb_arena_rounded((size_t)V * sizeof(int32_t));
     const size_t state = (size_t)arrays * one;
-    WB_TRY(wb_memory_check_host(wb_comm_local_world(t->comm), state, copy_bytes(t)));
+    WB_TRY(wb_memory_check_ranks(t->model.sharers, state, copy_bytes(t)));
     WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + places + sums));
     WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
     WB_TRY(wb_arena_int32s(t->run_arena, V, &t->places));
@@ -388,7 +388,7 @@ static void note_scarce_memory(const wb_trainer *t) {
                          wb_arena_rounded(wb_float_bytes(t->model.table.total));
     const size_t each = wb_arena_peak(t->run_arena) - state + step_bytes(t, t->model.table.total) +
                         wb_arena_left(t->chunk_arena);
-    const size_t needed = wb_memory_of_host(wb_comm_local_world(t->comm), each, 2 * copy_bytes(t));
+    const size_t needed = wb_memory_of_ranks(t->model.sharers, each, 2 * copy_bytes(t));
     const size_t allowed = wb_memory_allowed();
     if (needed > allowed) {
         wb_log(
