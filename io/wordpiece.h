@@ -19,7 +19,7 @@ typedef struct wb_token {
     int32_t id;
 } wb_token;
 
-enum { WB_TRIE_ROOT = 0, WB_TRIE_NOWHERE = -1, WB_TRIE_FREE = -2, WB_TRIE_MOST = 1 << 22 };
+enum { WB_TRIE_ROOT = 0, WB_TRIE_NOWHERE = -1, WB_TRIE_FREE = -2, WB_TRIE_MOST = 1 << 23 };
 
 typedef struct wb_trie_unit {
     int32_t base;
@@ -34,7 +34,7 @@ typedef struct wb_trie {
 
 /* Local. Builds the trie of count tokens, which are sorted in place by their bytes. `where` names
  * the file in messages. Errors: WB_ERR_INPUT for two equal tokens, or for a vocabulary that needs
- * more than 2^22 units; WB_ERR_MEMORY. */
+ * more than 2^23 units; WB_ERR_MEMORY. */
 wb_status wb_trie_build(wb_trie *trie, wb_token *tokens, int64_t count, const char *where);
 void wb_trie_clear(wb_trie *trie);
 

@@ -301,7 +301,7 @@ static const form forms[] = {
     {"training rows of one passage", rows_of_one_passage, as_rows, 1, 2, NULL},
     {"training rows of many passages", rows_of_many_passages, as_rows, 1, 1, NULL},
     {"a vocabulary of a million tokens", most_tokens, as_vocabulary, 8, 24, NULL},
-    {"a vocabulary of long tokens", long_tokens, as_vocabulary, 2, 6, "trie units"},
+    {"a vocabulary of long tokens", long_tokens, as_vocabulary, 3, 10, "trie units"},
     {"tokenizer.json of a million tokens", vocabulary_of_most_values, as_tokenizer_json, 8, 12,
      "normalizer"},
     {"tokenizer.json, numbers", numbers, as_tokenizer_json, 1, 2, "more than 1048576 values"},
