@@ -193,11 +193,16 @@ static size_t step_bytes(const wb_trainer *t, int64_t gradient_floats) {
            larger(wb_contrast_bytes(t, n, own_slots), audit);
 }
 
+/* The optimizer's state. */
+static size_t state_bytes(const wb_trainer *t) {
+    return (size_t)wb_optimizer_slots(t->optimizer.kind) *
+           wb_arena_rounded(wb_float_bytes(t->model.table.total));
+}
+
 /* What rank 0 copies for a checkpoint. */
 static size_t copy_bytes(const wb_trainer *t) {
     const size_t one = wb_arena_rounded(wb_float_bytes(t->model.table.total));
-    return wb_comm_rank(t->comm) == 0 ? (size_t)(1 + wb_optimizer_slots(t->optimizer.kind)) * one
-                                      : 0;
+    return wb_comm_rank(t->comm) == 0 ? one + state_bytes(t) : 0;
 }
 
 static wb_status reserve(wb_trainer *t) {
@@ -210,9 +215,9 @@ static wb_status reserve(wb_trainer *t) {
     const size_t sums = ordered ? wb_ordered_sum_bytes(t->comm, t->slot_total, total) : 0;
     const int64_t V = t->model.folder.spec.vocabulary;
     const size_t places = wb_arena_rounded((size_t)V * sizeof(int32_t));
-    const size_t state = (size_t)arrays * one;
+    const size_t state = state_bytes(t);
     WB_TRY(wb_memory_check_ranks(t->model.sharers, state, copy_bytes(t)));
-    WB_TRY(wb_arena_create(&t->run_arena, "run", (size_t)(1 + arrays) * one + places + sums));
+    WB_TRY(wb_arena_create(&t->run_arena, "run", one + state + places + sums));
     WB_TRY(wb_arena_floats(t->run_arena, total, &t->grads));
     WB_TRY(wb_arena_int32s(t->run_arena, V, &t->places));
     for (int i = 0; i < arrays; i++) {
@@ -225,10 +230,10 @@ static wb_status reserve(wb_trainer *t) {
     const size_t step = step_bytes(t, total);
     WB_TRY(wb_arena_create(&t->step_arena, "step", step));
     const size_t save = 2 * copy_bytes(t); /* and its file in memory */
-    const size_t budget = t->config->memory_budget > 0
-                              ? t->config->memory_budget
-                              : wb_memory_budget(wb_comm_local_world(t->comm),
-                                                 (size_t)(2 + arrays) * one + sums + step + save);
+    const size_t budget =
+        t->config->memory_budget > 0
+            ? t->config->memory_budget
+            : wb_memory_budget(wb_comm_local_world(t->comm), 2 * one + state + sums + step + save);
     WB_TRY(wb_arena_create(&t->chunk_arena, "chunk", budget));
 done:
     return status;
@@ -384,10 +389,8 @@ static void note_crowded(const wb_trainer *t) {
 /* Where the ranks of this host may need more than they may take, though perhaps they do not: words
  * that do not occur have room, too. */
 static void note_scarce_memory(const wb_trainer *t) {
-    const size_t state = (size_t)wb_optimizer_slots(t->optimizer.kind) *
-                         wb_arena_rounded(wb_float_bytes(t->model.table.total));
-    const size_t each = wb_arena_peak(t->run_arena) - state + step_bytes(t, t->model.table.total) +
-                        wb_arena_left(t->chunk_arena);
+    const size_t each = wb_arena_peak(t->run_arena) - state_bytes(t) +
+                        step_bytes(t, t->model.table.total) + wb_arena_left(t->chunk_arena);
     const size_t needed = wb_memory_of_ranks(t->model.sharers, each, 2 * copy_bytes(t));
     const size_t allowed = wb_memory_allowed();
     if (needed > allowed) {

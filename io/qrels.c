@@ -29,8 +29,10 @@ done:
     return status;
 }
 
-static wb_status read_line(wb_lines *lines, wb_trec_rows *rows, layout *format) {
+/* context: the layout, as far as it is known */
+static wb_status read_line(wb_trec_rows *rows, wb_lines *lines, void *context) {
     wb_status status = WB_OK;
+    layout *const format = context;
     char *fields[4];
     WB_TRY(wb_lines_check_text(lines));
     const int count = wb_lines_split(lines, fields, 4);
@@ -55,32 +57,7 @@ done:
     return status;
 }
 
-static wb_status read_lines(wb_trec_rows *rows, const char *path) {
-    wb_status status = WB_OK;
-    wb_lines lines;
-    layout format = LAYOUT_UNKNOWN;
-    bool more = true;
-    WB_TRY(wb_lines_open(&lines, path));
-    WB_TRY(wb_lines_next(&lines, &more));
-    while (more) {
-        if (!wb_lines_is_empty(&lines)) {
-            WB_TRY(read_line(&lines, rows, &format));
-        }
-        WB_TRY(wb_lines_next(&lines, &more));
-    }
-done:
-    wb_lines_close(&lines);
-    return status;
-}
-
 wb_status wb_qrels_read(wb_trec_rows *qrels, const char *path) {
-    wb_status status = WB_OK;
-    *qrels = (wb_trec_rows){0};
-    WB_TRY(read_lines(qrels, path));
-    WB_TRY(wb_trec_rows_group(qrels, path));
-done:
-    if (status != WB_OK) {
-        wb_trec_rows_clear(qrels);
-    }
-    return status;
+    layout format = LAYOUT_UNKNOWN;
+    return wb_trec_rows_read(qrels, path, read_line, &format);
 }

@@ -99,7 +99,8 @@ done:
     return status;
 }
 
-wb_status wb_trec_rows_group(wb_trec_rows *rows, const char *path) {
+/* Brings the rows of each query together. */
+static wb_status group(wb_trec_rows *rows, const char *path) {
     wb_status status = WB_OK;
     WB_CHECK(rows->count > 0, WB_ERR_INPUT, "%s: no rows are there", path);
     WB_TRY(count_rows(rows, path));
@@ -108,6 +109,37 @@ wb_status wb_trec_rows_group(wb_trec_rows *rows, const char *path) {
     }
     WB_TRY(check_distinct(rows, path));
 done:
+    return status;
+}
+
+static wb_status read_lines(wb_trec_rows *rows, const char *path, wb_trec_line *line,
+                            void *context) {
+    wb_status status = WB_OK;
+    wb_lines lines;
+    bool more = true;
+    WB_TRY(wb_lines_open(&lines, path));
+    WB_TRY(wb_lines_next(&lines, &more));
+    while (more) {
+        if (!wb_lines_is_empty(&lines)) {
+            WB_TRY(line(rows, &lines, context));
+        }
+        WB_TRY(wb_lines_next(&lines, &more));
+    }
+done:
+    wb_lines_close(&lines);
+    return status;
+}
+
+wb_status wb_trec_rows_read(wb_trec_rows *rows, const char *path, wb_trec_line *line,
+                            void *context) {
+    wb_status status = WB_OK;
+    *rows = (wb_trec_rows){0};
+    WB_TRY(read_lines(rows, path, line, context));
+    WB_TRY(group(rows, path));
+done:
+    if (status != WB_OK) {
+        wb_trec_rows_clear(rows);
+    }
     return status;
 }
 

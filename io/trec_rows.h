@@ -29,14 +29,18 @@ static inline const char *wb_trec_rows_docid(const wb_trec_rows *rows, int64_t r
     return rows->docids.strings[rows->rows[row].docid];
 }
 
+/* Local. Reads a whole file into `rows`, which is overwritten; wb_trec_rows_clear frees it. `line`
+ * is called for each line that is not blank, with `context`, and adds its row or none. Errors:
+ * those of `line`; WB_ERR_INPUT for a pair of query and document that is there twice, naming both
+ * lines, or where there are no rows; WB_ERR_MEMORY. */
+typedef wb_status wb_trec_line(wb_trec_rows *rows, wb_lines *lines, void *context);
+wb_status wb_trec_rows_read(wb_trec_rows *rows, const char *path, wb_trec_line *line,
+                            void *context);
+
 /* Local. Appends a row for the line last handed out; the value of *row is the caller's to fill.
  * Errors: WB_ERR_INPUT beyond line 2^32, WB_ERR_MEMORY. */
 wb_status wb_trec_rows_add(wb_trec_rows *rows, const wb_lines *lines, const char *query,
                            const char *docid, wb_trec_row **row);
-
-/* Local. Brings the rows of each query together and fills `first`. Errors: WB_ERR_INPUT for a pair
- * that is there twice, naming both lines, or where there are no rows; WB_ERR_MEMORY. */
-wb_status wb_trec_rows_group(wb_trec_rows *rows, const char *path);
 
 void wb_trec_rows_clear(wb_trec_rows *rows);
 

@@ -108,8 +108,9 @@ void wb_trec_run_discard(wb_trec_run_writer *writer) {
 
 /* ---- Reading ---- */
 
-static wb_status read_line(wb_lines *lines, wb_trec_rows *rows) {
+static wb_status read_line(wb_trec_rows *rows, wb_lines *lines, void *context) {
     wb_status status = WB_OK;
+    (void)context;
     enum { QUERY, ITERATION, DOCID, RANK, SCORE, TAG, COLUMNS };
     char *fields[COLUMNS], *end;
     wb_trec_row *row;
@@ -128,31 +129,6 @@ done:
     return status;
 }
 
-static wb_status read_lines(wb_trec_rows *rows, const char *path) {
-    wb_status status = WB_OK;
-    wb_lines lines;
-    bool more = true;
-    WB_TRY(wb_lines_open(&lines, path));
-    WB_TRY(wb_lines_next(&lines, &more));
-    while (more) {
-        if (!wb_lines_is_empty(&lines)) {
-            WB_TRY(read_line(&lines, rows));
-        }
-        WB_TRY(wb_lines_next(&lines, &more));
-    }
-done:
-    wb_lines_close(&lines);
-    return status;
-}
-
 wb_status wb_trec_run_read(wb_trec_rows *run, const char *path) {
-    wb_status status = WB_OK;
-    *run = (wb_trec_rows){0};
-    WB_TRY(read_lines(run, path));
-    WB_TRY(wb_trec_rows_group(run, path));
-done:
-    if (status != WB_OK) {
-        wb_trec_rows_clear(run);
-    }
-    return status;
+    return wb_trec_rows_read(run, path, read_line, NULL);
 }
