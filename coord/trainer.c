@@ -59,6 +59,10 @@ wb_status wb_trainer_check_paths(const wb_config *config) {
     WB_TRY(wb_model_check_path(config));
     WB_CHECK(config->data_train[0] != '\0', WB_ERR_CONFIG,
              "data.train is not set; it names a BEIR folder or a Tevatron JSONL file");
+    WB_CHECK(config->data_eval_every == 0 || config->data_eval[0] != '\0', WB_ERR_CONFIG,
+             "data.eval_every = %lld, but data.eval is not set; it names the BEIR folder to "
+             "evaluate on",
+             (long long)config->data_eval_every);
 done:
     return status;
 }

@@ -405,6 +405,9 @@ static void wrong_options_are_refused_on_all_ranks(void **state) {
     expect_error(TRAIN(comm, "wrong", "loss.filter=absolute", "loss.filter_model=no/such"),
                  WB_ERR_CONFIG, "loss.filter_model = no/such: no such folder");
     wait_for_all();
+    expect_error(TRAIN(comm, "wrong", "data.eval_every=2"), WB_ERR_CONFIG,
+                 "data.eval_every = 2, but data.eval is not set");
+    wait_for_all();
     expect_error(
         TRAIN(comm, "wrong2", assignment("model.path", "static/export"), "model.encoder=bert"),
         WB_ERR_CONFIG, "holds a static model");
