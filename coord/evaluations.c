@@ -14,21 +14,53 @@
 /* ---- Results
  * -------------------------------------------------------------------------------------------- */
 
-static wb_status result_path(char path[WB_PATH], const wb_trainer *t, const char *ending) {
-    return wb_path_join(path, t->config->run_dir, "eval/step-%lld.%s", (long long)t->done, ending);
+static wb_status result_path(char path[WB_PATH], const wb_trainer *t, int64_t step,
+                             const char *ending) {
+    return wb_path_join(path, t->config->run_dir, "eval/step-%lld.%s", (long long)step, ending);
+}
+
+/* The first line of a file of measures: what was evaluated on. */
+static void print_data(const wb_config *config, FILE *out) {
+    (void)fprintf(out, "%-22s\tall\t%s %s\n", "data", config->data_eval, config->data_eval_split);
 }
 
 static wb_status write_measures(const wb_measures *measures, const wb_trainer *t) {
     wb_status status = WB_OK;
     char path[WB_PATH], *text = NULL;
     size_t bytes = 0;
-    WB_TRY(result_path(path, t, "txt"));
+    WB_TRY(result_path(path, t, t->done, "txt"));
     FILE *out = open_memstream(&text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
+    print_data(t->config, out);
     wb_measures_print(measures, out);
     (void)fclose(out);
     WB_TRY(wb_file_write(path, text, bytes));
 done:
+    free(text);
+    return status;
+}
+
+/* What an earlier life has measured after `step`. *found is false where it has not, or not on this
+ * data. */
+static wb_status read_measures(wb_measures *measures, bool *found, const wb_trainer *t,
+                               int64_t step) {
+    enum { MOST = 1 << 16 };
+    wb_status status = WB_OK;
+    char path[WB_PATH], *text = NULL, *data = NULL;
+    size_t bytes = 0, data_bytes = 0;
+    *found = false;
+    WB_TRY(result_path(path, t, step, "txt"));
+    if (!wb_path_is_file(path)) {
+        goto done;
+    }
+    WB_TRY(wb_file_read(path, MOST, &text, &bytes));
+    FILE *out = open_memstream(&data, &data_bytes);
+    WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
+    print_data(t->config, out);
+    (void)fclose(out);
+    *found = strncmp(text, data, data_bytes) == 0 && wb_measures_parse(measures, text + data_bytes);
+done:
+    free(data);
     free(text);
     return status;
 }
@@ -66,13 +98,39 @@ done:
     return status;
 }
 
-/* Rank 0 looks for results that an earlier life has left. */
+static bool is_last(const wb_trainer *t) {
+    return t->done >= t->optimizer.total_steps;
+}
+
+static void keep(wb_evaluations *e, const wb_measures *measures, int64_t step) {
+    const wb_trainer *t = e->trainer;
+    if (step == 0) {
+        e->before = *measures;
+        e->has_before = true;
+    }
+    if (step == t->done) {
+        e->evaluated = step;
+    }
+    if (step == t->done && is_last(t)) {
+        e->after = *measures;
+        e->has_after = true;
+    }
+}
+
+/* Rank 0 looks for what an earlier life has left. */
 static wb_status look_for_results(wb_evaluations *e) {
     wb_status status = WB_OK;
-    char path[WB_PATH];
-    WB_TRY(forget_stale(e->trainer));
-    WB_TRY(result_path(path, e->trainer, "txt"));
-    e->evaluated = wb_path_is_file(path) ? e->trainer->done : -1;
+    const wb_trainer *t = e->trainer;
+    const int64_t steps[] = {0, t->done};
+    wb_measures measures;
+    bool found;
+    WB_TRY(forget_stale(t));
+    for (int i = 0; i < 2; i++) {
+        WB_TRY(read_measures(&measures, &found, t, steps[i]));
+        if (found) {
+            keep(e, &measures, steps[i]);
+        }
+    }
 done:
     return status;
 }
@@ -80,7 +138,7 @@ done:
 wb_status wb_evaluations_open(wb_evaluations *e, wb_trainer *trainer, wb_run_life *life) {
     wb_status status = WB_OK;
     wb_comm *const comm = trainer->comm;
-    *e = (wb_evaluations){.trainer = trainer, .life = life};
+    *e = (wb_evaluations){.trainer = trainer, .life = life, .evaluated = -1};
     WB_TRY_ALL(comm, wb_token_cache_create(&e->tokens, trainer->config->memory_tokens));
     WB_TRY_ALL(comm, wb_comm_rank(comm) == 0 ? look_for_results(e) : WB_OK);
     WB_TRY(wb_broadcast(comm, &e->evaluated, (int64_t)sizeof(e->evaluated)));
@@ -96,16 +154,12 @@ void wb_evaluations_close(wb_evaluations *e) {
 /* ---- Evaluating
  * ----------------------------------------------------------------------------------------- */
 
-static bool is_last(const wb_trainer *t) {
-    return t->done >= t->optimizer.total_steps;
-}
-
-/* The first and the last one are always made: their measures are told together at the end. */
 static bool is_due(const wb_evaluations *e) {
     const wb_trainer *t = e->trainer;
     const int64_t every = t->config->data_eval_every;
-    const bool in_between = every > 0 && t->done % every == 0 && t->done != e->evaluated;
-    return t->config->data_eval[0] != '\0' && (t->done == 0 || is_last(t) || in_between);
+    const bool in_between = every > 0 && t->done % every == 0;
+    return t->config->data_eval[0] != '\0' && t->done != e->evaluated &&
+           (t->done == 0 || is_last(t) || in_between);
 }
 
 static wb_evaluation evaluation_of(const wb_evaluations *e, const char *run_path) {
@@ -133,19 +187,6 @@ static void log_measures(const wb_measures *measures, const wb_trainer *t) {
            t->config->data_eval);
 }
 
-static void keep(wb_evaluations *e, const wb_measures *measures) {
-    const wb_trainer *t = e->trainer;
-    e->evaluated = t->done;
-    if (t->done == 0) {
-        e->before = *measures;
-        e->has_before = true;
-    }
-    if (is_last(t)) {
-        e->after = *measures;
-        e->has_after = true;
-    }
-}
-
 wb_status wb_evaluations_run(wb_evaluations *e) {
     wb_status status = WB_OK;
     wb_trainer *t = e->trainer;
@@ -154,7 +195,7 @@ wb_status wb_evaluations_run(wb_evaluations *e) {
     if (!is_due(e)) {
         goto done;
     }
-    WB_TRY(result_path(run_path, t, "trec"));
+    WB_TRY(result_path(run_path, t, t->done, "trec"));
     const wb_evaluation evaluation = evaluation_of(e, run_path);
     wb_timetable_enter(&t->time, WB_PHASE_EVALUATE);
     e->has_begun = true;
@@ -162,7 +203,7 @@ wb_status wb_evaluations_run(wb_evaluations *e) {
     if (e->life->stop == WB_STOP_NONE) {
         WB_TRY_ALL(t->comm, wb_comm_rank(t->comm) == 0 ? write_measures(&measures, t) : WB_OK);
         log_measures(&measures, t);
-        keep(e, &measures);
+        keep(e, &measures, t->done);
     }
     wb_timetable_enter(&t->time, WB_PHASE_OTHER);
 done:

@@ -1,5 +1,6 @@
 /* The evaluations of a run: before its first step, after every data.eval_every steps, and after the
- * last. Each leaves eval/step-N.trec, a run, and eval/step-N.txt, its measures.
+ * last. Each leaves eval/step-N.trec, a run, and eval/step-N.txt: a line that names the data, and
+ * the measures. What an earlier life has measured on the same data is not measured again.
  *
  * They may take long, so a request to stop is heard between their parts: the evaluation is left,
  * and made by who continues the run.
@@ -18,8 +19,8 @@ typedef struct wb_evaluations {
     wb_token_cache *tokens;     /* owned; of all evaluations */
     int64_t evaluated;          /* the last step after which there was one; -1 none */
     bool has_begun;             /* this process has opened the files of one */
-    wb_measures before, after;  /* the first step and the last */
-    bool has_before, has_after; /* made by this process */
+    wb_measures before, after;  /* the first step's and the last one's */
+    bool has_before, has_after; /* of an earlier life: rank 0 only */
 } wb_evaluations;
 
 /* Collective. Removes what an earlier life has left of steps that will be done again. `trainer` and
@@ -36,7 +37,7 @@ wb_status wb_evaluations_run(wb_evaluations *evaluations);
  * Nothing without data.eval. */
 wb_status wb_evaluations_check(wb_evaluations *evaluations);
 
-/* Local. Logs the first and the last one beside each other, where this process has made both. */
+/* Local. Logs the first and the last one beside each other, where there are both. */
 void wb_evaluations_log_gain(const wb_evaluations *evaluations);
 
 #endif

@@ -209,3 +209,30 @@ void wb_measures_print(const wb_measures *measures, FILE *file) {
                       measures->values[i]);
     }
 }
+
+/* Takes the line of a number; false where it is another's, or wrong. */
+static bool take_line(const char **at, const char *name, double *value) {
+    char found[32];
+    int bytes = 0;
+    const bool is_line = sscanf(*at, "%31s all %lf%n", found, value, &bytes) == 2 &&
+                         strcmp(found, name) == 0 && (*at)[bytes] == '\n';
+    *at += is_line ? bytes + 1 : 0;
+    return is_line;
+}
+
+bool wb_measures_parse(wb_measures *measures, const char *text) {
+    double queries, without_results;
+    *measures = (wb_measures){0};
+    if (!take_line(&text, "num_q", &queries) ||
+        !take_line(&text, "num_q_without_results", &without_results)) {
+        return false;
+    }
+    measures->queries = (int64_t)queries;
+    measures->without_results = (int64_t)without_results;
+    for (int i = 0; i < WB_MEASURE_COUNT; i++) {
+        if (!take_line(&text, wb_measure_name((wb_measure)i), &measures->values[i])) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -12,6 +12,7 @@
 #include "status.h"
 #include "trec_run.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -57,5 +58,9 @@ wb_status wb_measures_compute(const wb_trec_rows *qrels, const wb_trec_rows *run
 
 /* Local. A line for each number as trec_eval prints it: name, "all", value. */
 void wb_measures_print(const wb_measures *measures, FILE *file);
+
+/* Local. Reads what wb_measures_print has written, with its digits; what is printed nowhere is 0.
+ * False where the text does not begin with all of it. */
+bool wb_measures_parse(wb_measures *measures, const char *text);
 
 #endif

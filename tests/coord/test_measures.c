@@ -124,6 +124,35 @@ static void numbers_print_as_trec_eval_prints_them(void **state) {
     free(text);
 }
 
+/* What is printed is read back as it was printed; where a byte is missing, it is not read. */
+static void what_is_printed_is_read(void **state) {
+    (void)state;
+    char *text = NULL, *again = NULL;
+    size_t bytes = 0, again_bytes = 0;
+    wb_measures m = compute(FOLDER "/qrels-0.txt", FOLDER "/run-0.txt"), read;
+    m.without_results = 3;
+    FILE *file = open_memstream(&text, &bytes);
+    assert_non_null(file);
+    wb_measures_print(&m, file);
+    (void)fclose(file);
+    assert_true(wb_measures_parse(&read, text));
+    file = open_memstream(&again, &again_bytes);
+    assert_non_null(file);
+    wb_measures_print(&read, file);
+    (void)fclose(file);
+    assert_string_equal(again, text);
+    for (size_t end = 0; end < bytes; end++) {
+        const char kept = text[end];
+        text[end] = '\0';
+        assert_false(wb_measures_parse(&read, text));
+        text[end] = kept;
+    }
+    memcpy(strstr(text, "recall_10 "), "Recall_10 ", 10);
+    assert_false(wb_measures_parse(&read, text));
+    free(again);
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_numbers_are_those_of_trec_eval),
@@ -131,6 +160,7 @@ int main(void) {
         cmocka_unit_test(equal_scores_rank_the_later_id_first),
         cmocka_unit_test(a_rank_beyond_ten_counts_for_recip_rank_only),
         cmocka_unit_test(numbers_print_as_trec_eval_prints_them),
+        cmocka_unit_test(what_is_printed_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -444,30 +444,45 @@ static bool is_measured(int step) {
     return wb_path_is_file(in_folder(report));
 }
 
-static wb_status train_between(const char *steps) {
-    const wb_status status = TRAIN(comm, "between", steps, assignment("data.eval", "beir"),
+static wb_status train_between(const char *steps, const char *data) {
+    const wb_status status = TRAIN(comm, "between", steps, assignment("data.eval", data),
                                    "data.eval_split=train", "data.eval_every=2");
     wait_for_all();
     return status;
 }
 
+/* Rank 0. Adds a line to the measures after a step. */
+static void mark_measures(int step) {
+    char path[128];
+    (void)snprintf(path, sizeof(path), "between/eval/step-%d.txt", step);
+    FILE *file = fopen(in_folder(path), "a");
+    assert_non_null(file);
+    assert_true(fputs("marked\n", file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static bool has_text(const char *path, const char *wanted) {
+    char *text = contents(in_folder(path)).data;
+    const bool is_there = strstr(text, wanted) != NULL;
+    free(text);
+    return is_there;
+}
+
 /* What a life has measured is not measured again; what it left of later steps goes. */
 static void evaluations_stand_in_between(void **state) {
     (void)state;
-    expect_ok(train_between("batch.steps=4"));
+    expect_ok(train_between("batch.steps=4", "beir"));
     for (int step = 0; step <= 4; step++) {
         assert_int_equal(is_measured(step), step % 2 == 0);
     }
     if (wb_comm_rank(comm) == 0) {
-        expect_ok(wb_file_write(in_folder("between/eval/step-4.txt"), "kept", 4));
+        mark_measures(4);
         expect_ok(wb_file_write(in_folder("between/eval/step-5.txt"), "old", 3));
         expect_ok(wb_file_write(in_folder("between/eval/mine.txt"), "mine", 4));
     }
     wait_for_all();
-    expect_ok(train_between("batch.steps=7"));
-    char *kept = contents(in_folder("between/eval/step-4.txt")).data;
-    assert_string_equal(kept, "kept");
-    free(kept);
+    expect_ok(train_between("batch.steps=7", "beir"));
+    assert_true(has_text("between/eval/step-4.txt", "\nmarked\n"));
     assert_false(is_measured(5));
     assert_true(is_measured(6) && is_measured(7));
     assert_true(wb_path_is_file(in_folder("between/eval/mine.txt")));
@@ -475,14 +490,40 @@ static void evaluations_stand_in_between(void **state) {
 
 static void an_evaluation_that_was_left_is_made_by_who_continues(void **state) {
     (void)state;
-    expect_ok(train_between("batch.steps=8"));
+    expect_ok(train_between("batch.steps=8", "beir"));
     wait_for_all();
     if (wb_comm_rank(comm) == 0) {
         assert_int_equal(unlink(in_folder("between/eval/step-8.txt")), 0);
     }
     wait_for_all();
-    expect_ok(train_between("batch.steps=9"));
+    expect_ok(train_between("batch.steps=9", "beir"));
     assert_true(is_measured(8) && is_measured(9));
+}
+
+/* The card tells what an earlier life has measured, unless that was on other data. */
+static void what_an_earlier_life_has_measured_is_told(void **state) {
+    (void)state;
+    static const char card[] = "between/export/README.md";
+    assert_true(has_text(card, "\n| | before | after |\n"));
+    wait_for_all();
+    if (wb_comm_rank(comm) == 0) { /* dies between the last evaluation and the export */
+        expect_ok(wb_folder_remove(in_folder("between/export")));
+        mark_measures(9);
+    }
+    wait_for_all();
+    expect_ok(train_between("batch.steps=9", "beir"));
+    assert_true(has_text("between/eval/step-9.txt", "\nmarked\n"));
+    assert_true(has_text(card, "\n| | before | after |\n"));
+    wait_for_all();
+    if (wb_comm_rank(comm) == 0) {
+        mark_measures(0);
+        expect_ok(wb_folder_remove(in_folder("between/export")));
+    }
+    wait_for_all();
+    expect_ok(train_between("batch.steps=9", "beir/../beir"));
+    assert_false(has_text("between/eval/step-9.txt", "marked"));
+    assert_true(has_text("between/eval/step-0.txt", "marked"));
+    assert_true(has_text(card, "\n| | after |\n"));
 }
 
 /* Ids and representations of a file of embeddings; both owned by the caller. */
@@ -685,6 +726,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(evaluation_stands_before_and_after),
         cmocka_unit_test(evaluations_stand_in_between),
         cmocka_unit_test(an_evaluation_that_was_left_is_made_by_who_continues),
+        cmocka_unit_test(what_an_earlier_life_has_measured_is_told),
         cmocka_unit_test(encodings_do_not_depend_on_the_number_of_ranks),
         cmocka_unit_test(search_equals_comparing_all_with_all),
         cmocka_unit_test(wrong_retrieval_flags_are_refused_on_all_ranks),
