@@ -3,6 +3,7 @@
 #include "config_file.h"
 #include "files.h"
 #include "job_script.h"
+#include "run_folder.h"
 #include "slurm.h"
 #include "trainer.h"
 
@@ -112,7 +113,9 @@ static wb_status check_run(submission *s, const char *run_dir, int assignment_co
     WB_TRY(wb_config_read(&s->config, &origins, s->given->positional, s->assignments,
                           assignment_count));
     WB_TRY(wb_trainer_check_paths(&s->config));
-    WB_TRY(wb_path_join(path, run_dir ? run_dir : s->config.run_dir, "config.yaml"));
+    run_dir = run_dir ? run_dir : s->config.run_dir;
+    WB_TRY(wb_run_folder_check_place(run_dir));
+    WB_TRY(wb_path_join(path, run_dir, "config.yaml"));
     if (wb_path_is_file(path)) {
         WB_TRY(wb_config_read(&before, &origins_before, path, NULL, 0));
         WB_TRY(

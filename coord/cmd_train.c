@@ -510,6 +510,8 @@ done:
 /* Opens all that a run would open and lays one step's plan, but makes no folder. */
 static wb_status dry_run(run *r) {
     wb_status status = WB_OK;
+    WB_TRY_ALL(r->comm,
+               wb_comm_rank(r->comm) == 0 ? wb_run_folder_check_place(r->config.run_dir) : WB_OK);
     WB_TRY(wb_trainer_open(&r->trainer, &r->config, r->comm));
     WB_TRY(wb_trainer_log_plan(&r->trainer));
     WB_TRY(log_first_step(&r->trainer));

@@ -336,6 +336,26 @@ wb_status wb_folder_next(DIR *folder, const char *path, const char **name) {
                : WB_ERROR(WB_ERR_DISK, "%s: cannot list it: %s", path, strerror(errno));
 }
 
+wb_status wb_folder_is_empty(bool *empty, const char *path) {
+    wb_status status = WB_OK;
+    const char *name = NULL;
+    DIR *folder = opendir(path);
+    *empty = !folder && errno == ENOENT;
+    WB_CHECK(folder || *empty || errno == ENOTDIR, WB_ERR_DISK, "%s: cannot list it: %s", path,
+             strerror(errno));
+    if (folder) {
+        do {
+            WB_TRY(wb_folder_next(folder, path, &name));
+            *empty = !name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+        } while (name && *empty);
+    }
+done:
+    if (folder) {
+        (void)closedir(folder);
+    }
+    return status;
+}
+
 wb_status wb_folder_sync(const char *path) {
     const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const bool synced = folder >= 0 && fsync(folder) == 0;

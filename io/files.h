@@ -88,6 +88,10 @@ wb_status wb_folder_make(const char *path);
  * Error: WB_ERR_DISK. */
 wb_status wb_folder_next(DIR *folder, const char *path, const char **name);
 
+/* Local. *empty: nothing is in a folder, or there is none; false for what is no folder. Error:
+ * WB_ERR_DISK. */
+wb_status wb_folder_is_empty(bool *empty, const char *path);
+
 /* Local. Flushes a folder's entries to disk. Error: WB_ERR_DISK. */
 wb_status wb_folder_sync(const char *path);
 

@@ -6,7 +6,6 @@
 #include "model_weights.h"
 #include "tokenizer.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,34 +265,13 @@ done:
     return status;
 }
 
-/* One that does not exist is empty; what is no folder is not. */
-static wb_status look_if_empty(bool *empty, const char *path) {
-    wb_status status = WB_OK;
-    const char *name = NULL;
-    DIR *folder = opendir(path);
-    *empty = !folder && errno == ENOENT;
-    WB_CHECK(folder || *empty || errno == ENOTDIR, WB_ERR_DISK, "%s: cannot list it: %s", path,
-             strerror(errno));
-    if (folder) {
-        do {
-            WB_TRY(wb_folder_next(folder, path, &name));
-            *empty = !name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-        } while (name && *empty);
-    }
-done:
-    if (folder) {
-        (void)closedir(folder);
-    }
-    return status;
-}
-
 /* Only what an earlier export wrote may be replaced: never a folder that someone else filled. */
 wb_status wb_model_folder_check_place(const char *out) {
     wb_status status = WB_OK;
     char path[WB_PATH];
     json_t *config = NULL;
     bool empty = false;
-    WB_TRY(look_if_empty(&empty, out));
+    WB_TRY(wb_folder_is_empty(&empty, out));
     if (empty) {
         return WB_OK;
     }

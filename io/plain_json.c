@@ -1,13 +1,15 @@
 /* One pass over the bytes, in blocks that vector registers hold. */
 #include "plain_json.h"
 
+#include "hash.h"
 #include "json.h"
 #include "unicode_text.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { DIGITS = 18, EXPONENT = 2 };
+enum { DIGITS = 18, ESCAPED_KEY = 256 };
 
 typedef struct cursor {
     const char *at, *end;
@@ -168,36 +170,45 @@ size_t wb_plain_copy(char *to, const wb_plain_value *value) {
 /* ---- Other values
  * ---------------------------------------------------------------------------------------- */
 
-static int take_digits(cursor *c) {
-    int digits = 0;
-    while (c->at < c->end && *c->at >= '0' && *c->at <= '9' && digits <= DIGITS) {
+static int64_t take_digits(cursor *c) {
+    const char *const begin = c->at;
+    while (c->at < c->end && *c->at >= '0' && *c->at <= '9') {
         c->at++;
-        digits++;
     }
-    return digits;
+    return c->at - begin;
 }
 
-/* With few digits, so that it is in the range of its type. */
+/* Behind an e. Below 10^200, so that no number with DIGITS digits before its point is infinite. */
+static bool take_exponent(cursor *c) {
+    const bool is_below_0 = take_byte(c, '-');
+    if (!is_below_0) {
+        (void)take_byte(c, '+');
+    }
+    const char *const begin = c->at;
+    const int64_t digits = take_digits(c);
+    return is_below_0
+               ? digits > 0
+               : digits == 1 || digits == 2 || (digits == 3 && (*begin == '1' || *begin == '0'));
+}
+
+/* Where it is in the range of its type whatever its digits are. */
 static bool take_number(cursor *c, wb_plain_value *value) {
     const bool negative = take_byte(c, '-');
     const bool begins_with_0 = c->at < c->end && *c->at == '0';
-    const int digits = take_digits(c);
+    const int64_t digits = take_digits(c);
     if (digits == 0 || digits > DIGITS || (begins_with_0 && digits > 1)) {
         return false;
     }
     value->kind = negative ? WB_PLAIN_OTHER : WB_PLAIN_INTEGER;
     if (take_byte(c, '.')) {
         value->kind = WB_PLAIN_OTHER;
-        const int decimals = take_digits(c);
-        if (decimals == 0 || decimals > DIGITS) {
+        if (take_digits(c) == 0) {
             return false;
         }
     }
     if (take_byte(c, 'e') || take_byte(c, 'E')) {
         value->kind = WB_PLAIN_OTHER;
-        (void)(take_byte(c, '-') || take_byte(c, '+'));
-        const int exponent = take_digits(c);
-        return exponent > 0 && exponent <= EXPONENT;
+        return take_exponent(c);
     }
     return true;
 }
@@ -221,50 +232,120 @@ static bool take_array(cursor *c, int depth) {
     return take_byte(c, ']');
 }
 
-/* A key that is none of the object's so far; those with escapes are left to jansson. */
-static bool take_key(cursor *c, wb_plain_object *object) {
-    if (object->count == WB_PLAIN_MEMBERS) {
-        return false;
-    }
-    wb_plain_value *key = &object->keys[object->count];
-    if (!take_string(c, key) || key->escaped) {
-        return false;
-    }
-    for (int i = 0; i < object->count; i++) {
-        if (object->keys[i].bytes == key->bytes &&
-            memcmp(object->keys[i].text, key->text, key->bytes) == 0) {
+/* ---- Objects
+ * --------------------------------------------------------------------------------------------- */
+
+/* The keys of an object with more members than an object keeps. */
+typedef struct key_set {
+    wb_plain_value *slots; /* [capacity], open addressing; without a text: free */
+    size_t count, capacity;
+} key_set;
+
+static size_t key_text(const char **text, char plain[ESCAPED_KEY], const wb_plain_value *key) {
+    *text = key->escaped ? plain : key->text;
+    return key->escaped ? wb_plain_copy(plain, key) : key->bytes;
+}
+
+static bool is_same_key(const wb_plain_value *a, const wb_plain_value *b) {
+    char a_plain[ESCAPED_KEY], b_plain[ESCAPED_KEY];
+    const char *a_text, *b_text;
+    const size_t bytes = key_text(&a_text, a_plain, a);
+    return key_text(&b_text, b_plain, b) == bytes && memcmp(a_text, b_text, bytes) == 0;
+}
+
+/* False where the key is there, or too many keys of the same hash are: somebody looks for that. */
+static bool put_key(key_set *set, const wb_plain_value *key) {
+    enum { PROBES = 64 };
+    char plain[ESCAPED_KEY];
+    const char *text;
+    const size_t bytes = key_text(&text, plain, key), mask = set->capacity - 1;
+    const size_t first = (size_t)wb_hash(text, bytes);
+    for (size_t i = 0; i < PROBES; i++) {
+        wb_plain_value *slot = &set->slots[(first + i) & mask];
+        if (!slot->text) {
+            *slot = *key;
+            set->count++;
+            return true;
+        }
+        if (is_same_key(slot, key)) {
             return false;
         }
     }
+    return false;
+}
+
+static bool grow(key_set *set) {
+    const key_set old = *set;
+    const size_t capacity = old.capacity > 0 ? 4 * old.capacity : (size_t)8 * WB_PLAIN_MEMBERS;
+    *set = (key_set){.slots = calloc(capacity, sizeof(*set->slots)), .capacity = capacity};
+    bool grown = set->slots != NULL;
+    for (size_t i = 0; grown && i < old.capacity; i++) {
+        grown = !old.slots[i].text || put_key(set, &old.slots[i]);
+    }
+    free(old.slots);
+    return grown;
+}
+
+/* The first keys are looked through; with more of them, all are put into the set. */
+static bool is_new_key(const wb_plain_object *object, key_set *set, const wb_plain_value *key) {
+    bool is_new = true;
+    if (object->count < WB_PLAIN_MEMBERS) {
+        for (int i = 0; is_new && i < object->count; i++) {
+            is_new = !is_same_key(&object->keys[i], key);
+        }
+        return is_new;
+    }
+    is_new = 2 * set->count < set->capacity || grow(set);
+    for (int i = 0; is_new && set->count < WB_PLAIN_MEMBERS; i++) {
+        is_new = put_key(set, &object->keys[i]);
+    }
+    return is_new && put_key(set, key);
+}
+
+/* A key, the colon and blanks. */
+static bool take_key(cursor *c, wb_plain_value *key) {
+    skip_blanks(c);
+    if (!take_string(c, key) || (key->escaped && key->bytes > ESCAPED_KEY)) {
+        return false;
+    }
+    skip_blanks(c);
+    if (!take_byte(c, ':')) {
+        return false;
+    }
+    skip_blanks(c);
     return true;
 }
 
+static bool take_members(cursor *c, int depth, wb_plain_object *object, key_set *set) {
+    do {
+        wb_plain_value key, value;
+        const char *const begin = c->at;
+        if (!take_key(c, &key) || !is_new_key(object, set, &key) || !take_value(c, depth, &value)) {
+            return false;
+        }
+        if (object->count < WB_PLAIN_MEMBERS) {
+            object->keys[object->count] = key;
+            object->values[object->count++] = value;
+        } else if (!object->others) {
+            object->others = begin;
+        }
+        skip_blanks(c);
+    } while (take_mark(c, ','));
+    object->end = c->at;
+    return take_byte(c, '}');
+}
+
 static bool take_object(cursor *c, int depth, wb_plain_object *object) {
+    key_set set = {0};
     object->count = 0;
+    object->others = NULL;
     if (!take_mark(c, '{')) {
         return false;
     }
     skip_blanks(c);
-    if (take_byte(c, '}')) {
-        return true;
-    }
-    do {
-        skip_blanks(c);
-        if (!take_key(c, object)) {
-            return false;
-        }
-        skip_blanks(c);
-        if (!take_byte(c, ':')) {
-            return false;
-        }
-        skip_blanks(c);
-        if (!take_value(c, depth, &object->values[object->count])) {
-            return false;
-        }
-        object->count++;
-        skip_blanks(c);
-    } while (take_mark(c, ','));
-    return take_byte(c, '}');
+    const bool taken = take_byte(c, '}') || take_members(c, depth, object, &set);
+    free(set.slots);
+    return taken;
 }
 
 static bool take_kind(cursor *c, int depth, wb_plain_value *value) {
@@ -312,14 +393,24 @@ bool wb_plain_read(wb_plain_object *object, const char *text, size_t bytes) {
     return is_object && c.at == c.end;
 }
 
-const wb_plain_value *wb_plain_member(const wb_plain_object *object, const char *key) {
-    const size_t bytes = strlen(key);
+bool wb_plain_member(const wb_plain_object *object, const char *key, wb_plain_value *value) {
+    const wb_plain_value wanted = {.text = key, .bytes = strlen(key)};
     for (int i = 0; i < object->count; i++) {
-        if (object->keys[i].bytes == bytes && memcmp(object->keys[i].text, key, bytes) == 0) {
-            return &object->values[i];
+        if (is_same_key(&object->keys[i], &wanted)) {
+            *value = object->values[i];
+            return true;
         }
     }
-    return NULL;
+    cursor c = {.at = object->others, .end = object->end};
+    wb_plain_value other;
+    while (c.at && take_key(&c, &other) && take_value(&c, 1, value)) {
+        if (is_same_key(&other, &wanted)) {
+            return true;
+        }
+        skip_blanks(&c);
+        c.at = take_mark(&c, ',') ? c.at : NULL;
+    }
+    return false;
 }
 
 /* The array shrinks from its front: its text begins at the byte before its next element. */

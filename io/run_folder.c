@@ -251,6 +251,47 @@ done:
     return status;
 }
 
+/* ---- The folder
+ * --------------------------------------------------------------------------------------------- */
+
+/* What config.yaml begins with. */
+#define MARK "# widebatch "
+
+static bool has_mark(const char *path) {
+    char text[sizeof(MARK)] = "";
+    FILE *file = fopen(path, "re");
+    const bool is_read = file && fgets(text, sizeof(text), file);
+    if (file) {
+        (void)fclose(file);
+    }
+    return is_read && strcmp(text, MARK) == 0;
+}
+
+wb_status wb_run_folder_check_place(const char *path) {
+    static const char *const ours[] = {"config.yaml", "metrics.jsonl", "checkpoints", "eval"};
+    wb_status status = WB_OK;
+    char inside[WB_PATH];
+    bool empty = false;
+    WB_TRY(wb_path_join(inside, path, "run.lock"));
+    if (wb_path_is_file(inside)) {
+        goto done;
+    }
+    WB_TRY(wb_path_join(inside, path, "config.yaml"));
+    if (has_mark(inside)) {
+        goto done; /* somebody has removed run.lock */
+    }
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        WB_TRY(wb_path_join(inside, path, "%s", ours[i]));
+        WB_TRY(wb_folder_is_empty(&empty, inside));
+        WB_CHECK(empty, WB_ERR_USAGE,
+                 "%s: no run has left it there, and a run in this folder would write another: "
+                 "choose another run.dir, or give the file another name or place",
+                 inside);
+    }
+done:
+    return status;
+}
+
 wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_run_owner *owner,
                              char *notice, size_t notice_bytes) {
     static const char *const folders[] = {"checkpoints", "eval", "export"};
@@ -263,6 +304,7 @@ wb_status wb_run_folder_open(wb_run_folder **result, const char *path, const wb_
     notice[0] = '\0';
     WB_CHECK(strlen(path) < WB_PATH, WB_ERR_USAGE, "path too long: %.200s…", path);
     (void)snprintf(run->path, WB_PATH, "%s", path);
+    WB_TRY(wb_run_folder_check_place(path));
     WB_TRY(wb_folder_make(path));
     WB_TRY(wb_path_join(run->lock_path, path, "run.lock"));
     WB_TRY(take_lock(run, owner, notice, notice_bytes));
@@ -348,10 +390,16 @@ const char *wb_run_folder_path(const wb_run_folder *run) {
 
 wb_status wb_run_folder_write_config(const wb_run_folder *run, const char *yaml) {
     wb_status status = WB_OK;
-    char path[WB_PATH];
+    char path[WB_PATH], *text = NULL;
     WB_TRY(wb_path_join(path, run->path, "config.yaml"));
-    WB_TRY(wb_file_write(path, yaml, strlen(yaml)));
+    const int bytes = asprintf(&text,
+                               MARK WB_VERSION ": what this run was last started with, and where "
+                                               "each value came from\n%s",
+                               yaml);
+    WB_CHECK(bytes >= 0, WB_ERR_MEMORY, "no memory for %s", path);
+    WB_TRY(wb_file_write(path, text, (size_t)bytes));
 done:
+    free(text);
     return status;
 }
 

@@ -39,9 +39,15 @@ typedef struct wb_run_owner {
     bool (*job_is_gone)(const char *job); /* asks Slurm about another job; NULL: cannot be asked */
 } wb_run_owner;
 
+/* Local. A run begins where there is nothing yet that it would write itself, and goes on where a
+ * run has been: what somebody else has called config.yaml is not replaced. Errors: WB_ERR_USAGE
+ * naming what is there; WB_ERR_DISK. */
+wb_status wb_run_folder_check_place(const char *path);
+
 /* Local: one rank. Makes the folder and its subfolders (mode 0700) and takes the lock; a folder
  * taken over from a dead owner sets `notice`, otherwise "".
- * Errors: WB_ERR_IN_USE naming job, host, pid and last beat; WB_ERR_DISK. */
+ * Errors: those of wb_run_folder_check_place; WB_ERR_IN_USE naming job, host, pid and last beat;
+ * WB_ERR_DISK. */
 wb_status wb_run_folder_open(wb_run_folder **run, const char *path, const wb_run_owner *owner,
                              char *notice, size_t notice_bytes);
 
@@ -62,7 +68,7 @@ void wb_run_folder_life(const wb_run_folder *run, char name[WB_RUN_LIFE_NAME]);
 /* Local. The folder's path. Borrowed until it is closed. */
 const char *wb_run_folder_path(const wb_run_folder *run);
 
-/* Local. Writes config.yaml durably. Error: WB_ERR_DISK. */
+/* Local. Writes config.yaml durably, below a line that tells whose it is. Error: WB_ERR_DISK. */
 wb_status wb_run_folder_write_config(const wb_run_folder *run, const char *yaml);
 
 /* Local. What a folder is; one that does not exist is empty. Needs no lock. */

@@ -80,12 +80,13 @@ static bool open_plain(plain_line *line, const char *text, size_t bytes) {
         return false;
     }
     for (int i = 0; i < 2; i++) {
-        const wb_plain_value *array = wb_plain_member(&line->object, text_keys[i]);
-        const bool is_left_out = i == NEGATIVES && (!array || array->kind == WB_PLAIN_NULL);
-        if (!is_left_out && (!array || array->kind != WB_PLAIN_ARRAY)) {
+        wb_plain_value array;
+        const bool is_there = wb_plain_member(&line->object, text_keys[i], &array);
+        const bool is_left_out = i == NEGATIVES && (!is_there || array.kind == WB_PLAIN_NULL);
+        if (!is_left_out && (!is_there || array.kind != WB_PLAIN_ARRAY)) {
             return false;
         }
-        line->arrays[i] = is_left_out ? (wb_plain_value){.text = "[]", .bytes = 2} : *array;
+        line->arrays[i] = is_left_out ? (wb_plain_value){.text = "[]", .bytes = 2} : array;
     }
     return true;
 }

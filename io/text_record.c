@@ -118,25 +118,25 @@ done:
 /* ---- The same without a tree
  * --------------------------------------------------------------------------- */
 
-static const wb_plain_value *first_plain(const wb_plain_object *object, const char *const keys[],
-                                         int count) {
+static bool first_plain(const wb_plain_object *object, const char *const keys[], int count,
+                        wb_plain_value *value) {
     for (int i = 0; i < count; i++) {
-        const wb_plain_value *member = wb_plain_member(object, keys[i]);
-        if (member && member->kind != WB_PLAIN_NULL) {
-            return member;
+        if (wb_plain_member(object, keys[i], value) && value->kind != WB_PLAIN_NULL) {
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 /* *fits is false where the tree's reader has a message to give. */
 static wb_status set_plain_id(wb_text *text, const wb_plain_object *object, bool *fits) {
     wb_status status = WB_OK;
-    const wb_plain_value *id = first_plain(object, id_keys, ID_KEYS);
-    *fits = id && (id->kind == WB_PLAIN_STRING || id->kind == WB_PLAIN_INTEGER);
+    wb_plain_value id;
+    *fits = first_plain(object, id_keys, ID_KEYS, &id) &&
+            (id.kind == WB_PLAIN_STRING || id.kind == WB_PLAIN_INTEGER);
     if (*fits) {
-        WB_TRY(reserve(&text->id, &text->id_capacity, id->bytes + 1));
-        text->id[wb_plain_copy(text->id, id)] = '\0';
+        WB_TRY(reserve(&text->id, &text->id_capacity, id.bytes + 1));
+        text->id[wb_plain_copy(text->id, &id)] = '\0';
         *fits = text->id[0] != '\0' && !strpbrk(text->id, blanks);
     }
 done:
@@ -144,21 +144,21 @@ done:
 }
 
 static wb_status set_plain_text(wb_text *text, const wb_plain_object *object, bool *fits) {
-    static const wb_plain_value none = {.kind = WB_PLAIN_NULL};
     wb_status status = WB_OK;
-    const wb_plain_value *body = first_plain(object, text_keys, TEXT_KEYS);
-    const wb_plain_value *member = wb_plain_member(object, "title");
-    const wb_plain_value *title = member ? member : &none;
-    *fits = body && body->kind == WB_PLAIN_STRING &&
-            (title->kind == WB_PLAIN_STRING || title->kind == WB_PLAIN_NULL);
+    wb_plain_value body, title;
+    if (!wb_plain_member(object, "title", &title)) {
+        title = (wb_plain_value){.kind = WB_PLAIN_NULL};
+    }
+    *fits = first_plain(object, text_keys, TEXT_KEYS, &body) && body.kind == WB_PLAIN_STRING &&
+            (title.kind == WB_PLAIN_STRING || title.kind == WB_PLAIN_NULL);
     if (*fits) {
         size_t head = 0;
-        WB_TRY(reserve(&text->text, &text->text_capacity, title->bytes + body->bytes + 2));
-        if (title->kind == WB_PLAIN_STRING && title->bytes > 0) {
-            head = wb_plain_copy(text->text, title);
+        WB_TRY(reserve(&text->text, &text->text_capacity, title.bytes + body.bytes + 2));
+        if (title.kind == WB_PLAIN_STRING && title.bytes > 0) {
+            head = wb_plain_copy(text->text, &title);
             text->text[head++] = ' ';
         }
-        text->bytes = head + wb_plain_copy(text->text + head, body);
+        text->bytes = head + wb_plain_copy(text->text + head, &body);
         text->text[text->bytes] = '\0';
     }
 done:

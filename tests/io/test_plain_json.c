@@ -40,12 +40,13 @@ static const char *const plain_lines[] = {
     "{\"_id\":\"\\u0061\",\"title\":\"\\u0022\",\"text\":\"a\\u005cb\\u000a\"}",
     "{\"_id\":\"\xC3\xA9\",\"text\":\"\xE8\xAF\xAD\xE8\xA8\x80 \xF0\x9F\x98\x80 "
     "\xEF\xBF\xBD\x7F\"}",
-    "{\"_id\":\"a\",\"text\":\"x\",\"metadata\":{\"url\":\"\",\"n\":[1,-2,0.5,-0,1e-05,2.5E+99,[],{"
-    "}],\"ok\":"
+    "{\"_id\":\"a\",\"text\":\"x\",\"metadata\":{\"url\":\"\",\"n\":[1,-2,0.5,-0,1e-05,2.5E+199,"
+    "0.00012345678901234567,3e-4000,[],{}],\"ok\":"
     "true,"
     "\"no\":false,\"none\":null}}",
     "{\"_id\":999999999999999999,\"text\":\"sixty-four bytes and more of a text that is plain, so "
     "that whole blocks pass by at once, and then one with a \\n in it, and a rest\",\"\":\"\"}",
+    "{\"\\u005fid\":\"a\",\"t\\u0065xt\":\"x\",\"\\u0069\\u0064\":\"b\",\"\\u00e9\":1,\"e\":2}",
 };
 
 static const char *const left_lines[] = {
@@ -77,7 +78,8 @@ static const char *const left_lines[] = {
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":.5}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":+1}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":-}",
-    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e100}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e300}",
+    "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e0100}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":1e+-5}",
     "{\"_id\":\"a\",\"text\":\"x\",\"n\":e5}",
@@ -176,8 +178,9 @@ static void elements_come_off_an_array_in_order(void **state) {
     static const char *const texts[] = {"x\\n", "7", "[1,2]", "{\"b\":1}"};
     wb_plain_object object;
     wb_plain_value element;
+    wb_plain_value array, empty;
     assert_true(wb_plain_read(&object, text, strlen(text)));
-    wb_plain_value array = *wb_plain_member(&object, "a"), empty = *wb_plain_member(&object, "e");
+    assert_true(wb_plain_member(&object, "a", &array) && wb_plain_member(&object, "e", &empty));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         assert_true(wb_plain_element(&array, &element));
         assert_int_equal(element.kind, kinds[i]);
@@ -187,20 +190,47 @@ static void elements_come_off_an_array_in_order(void **state) {
     assert_false(wb_plain_element(&array, &element));
     assert_false(wb_plain_element(&array, &element));
     assert_false(wb_plain_element(&empty, &element));
-    assert_null(wb_plain_member(&object, "b"));
+    assert_false(wb_plain_member(&object, "b", &element));
 }
 
-static void many_members_are_left(void **state) {
-    (void)state;
-    char text[1 << 10], *at = text;
-    for (int count = WB_PLAIN_MEMBERS; count <= WB_PLAIN_MEMBERS + 1; count++) {
-        at = text;
-        for (int i = 0; i < count; i++) {
-            at += sprintf(at, "%c\"k%d\":1", i == 0 ? '{' : ',', i);
+/* A line with `members` others, each tenth with an escape in its key, of which the last is called
+ * as number `twin`; at `place` among them stand an id and a text. */
+static size_t line_of_members(char *line, int members, int twin, int place) {
+    char *at = line;
+    for (int i = 0; i < members; i++) {
+        const int number = i == members - 1 ? twin : i;
+        if (i == place) {
+            at += sprintf(at, "%c\"_id\":\"a\",\"text\":\"x\"", i == 0 ? '{' : ',');
         }
-        *at++ = '}';
-        assert_int_equal(reads(text, (size_t)(at - text)), count == WB_PLAIN_MEMBERS);
+        at += sprintf(at, i % 10 == 9 ? "%c \"\\u006b%d\" : {\"k0\": 1}" : "%c\"k%d\":1",
+                      at == line ? '{' : ',', number);
     }
+    return (size_t)(at + sprintf(at, "}") - line);
+}
+
+static void many_members_are_read_and_none_twice(void **state) {
+    (void)state;
+    static const int counts[] = {2,
+                                 WB_PLAIN_MEMBERS - 2,
+                                 WB_PLAIN_MEMBERS - 1,
+                                 WB_PLAIN_MEMBERS,
+                                 WB_PLAIN_MEMBERS + 1,
+                                 400,
+                                 20000};
+    char *line = malloc((size_t)20010 * 40);
+    assert_non_null(line);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        const int members = counts[i], last = members - 1;
+        const int places[] = {0, members / 2, last};
+        for (int place = 0; place < 3; place++) {
+            const int at = places[place];
+            assert_true(agrees(line, line_of_members(line, members, last, at)));
+            assert_false(reads(line, line_of_members(line, members, 0, at)));
+            assert_false(reads(line, line_of_members(line, members, members / 2 - 1, at)));
+            assert_false(reads(line, line_of_members(line, members, last - 1, at)));
+        }
+    }
+    free(line);
 }
 
 /* As many values as a line may have, and one more: plainly and as a tree alike. */
@@ -252,7 +282,7 @@ int main(void) {
         cmocka_unit_test(every_place_in_a_block_is_looked_at),
         cmocka_unit_test(damaged_lines_are_read_alike_or_left),
         cmocka_unit_test(elements_come_off_an_array_in_order),
-        cmocka_unit_test(many_members_are_left),
+        cmocka_unit_test(many_members_are_read_and_none_twice),
         cmocka_unit_test(values_are_counted_as_for_a_tree),
         cmocka_unit_test(depth_is_bounded_as_for_a_tree),
     };
