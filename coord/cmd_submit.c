@@ -224,6 +224,11 @@ static wb_status write_script(const wb_job *job, const char *path) {
     wb_status status = WB_OK;
     char *text = NULL;
     size_t bytes = 0;
+    WB_CHECK(!wb_path_is_file(path) || wb_file_begins_with(path, "#!/bin/bash\n# widebatch: "),
+             WB_ERR_USAGE,
+             "%s: submit has not written it and would replace it; give it another name, or choose "
+             "another run.dir",
+             path);
     FILE *out = open_memstream(&text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for the job's script");
     status = wb_job_script_write(job, out);

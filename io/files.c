@@ -293,6 +293,18 @@ done:
     return status;
 }
 
+bool wb_file_begins_with(const char *path, const char *text) {
+    FILE *file = fopen(path, "re");
+    bool is_same = file != NULL;
+    for (const char *at = text; is_same && *at; at++) {
+        is_same = getc(file) == (unsigned char)*at;
+    }
+    if (file) {
+        (void)fclose(file);
+    }
+    return is_same;
+}
+
 wb_status wb_file_copy(const char *from, const char *to) {
     wb_status status = WB_OK;
     char *data = NULL;

@@ -76,6 +76,9 @@ wb_status wb_file_write(const char *path, const void *data, size_t bytes);
  * WB_ERR_MEMORY. */
 wb_status wb_file_write_and_read(const char *path, const void *data, size_t bytes, uint64_t *sum);
 
+/* Local. Whether these are the first bytes of a file; false where there is none. */
+bool wb_file_begins_with(const char *path, const char *text);
+
 /* Local. Copies a file durably, as wb_file_write. Errors: WB_ERR_INPUT, WB_ERR_DISK. */
 wb_status wb_file_copy(const char *from, const char *to);
 

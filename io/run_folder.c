@@ -257,16 +257,6 @@ done:
 /* What config.yaml begins with. */
 #define MARK "# widebatch "
 
-static bool has_mark(const char *path) {
-    char text[sizeof(MARK)] = "";
-    FILE *file = fopen(path, "re");
-    const bool is_read = file && fgets(text, sizeof(text), file);
-    if (file) {
-        (void)fclose(file);
-    }
-    return is_read && strcmp(text, MARK) == 0;
-}
-
 wb_status wb_run_folder_check_place(const char *path) {
     static const char *const ours[] = {"config.yaml", "metrics.jsonl", "checkpoints", "eval"};
     wb_status status = WB_OK;
@@ -277,7 +267,7 @@ wb_status wb_run_folder_check_place(const char *path) {
         goto done;
     }
     WB_TRY(wb_path_join(inside, path, "config.yaml"));
-    if (has_mark(inside)) {
+    if (wb_file_begins_with(inside, MARK)) {
         goto done; /* somebody has removed run.lock */
     }
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {

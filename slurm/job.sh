@@ -1,7 +1,7 @@
 #!/bin/bash
-# One life of a training run under Slurm, which starts this script anew each time the job is
-# requeued. `widebatch submit` fills in the words between at signs; a line whose word has no value
-# is left out. slurm/README.md tells why each line is there.
+# widebatch: one life of a training run under Slurm, which starts this script anew each time the
+# job is requeued. `widebatch submit` fills in the words between at signs; a line whose word has no
+# value is left out. slurm/README.md tells why each line is there.
 #SBATCH --job-name=@NAME@
 #SBATCH --nodes=@NODES@
 #SBATCH --cpus-per-task=@CPUS@
