@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The flag that `argument` ("--name" or "--name=value") names, or -1 for none. */
 static int find_flag(const wb_flag *flags, int count, const char *argument, const char **value) {
@@ -141,4 +142,13 @@ wb_status wb_argument_count(const char *name, const char *value, int64_t least, 
     }
     *number = parsed;
     return WB_OK;
+}
+
+wb_status wb_argument_check_output(const char *output, const char *input) {
+    struct stat out, in;
+    const bool is_same = stat(output, &out) == 0 && stat(input, &in) == 0 &&
+                         out.st_dev == in.st_dev && out.st_ino == in.st_ino;
+    return is_same ? WB_ERROR(WB_ERR_USAGE, "--output %s: is the file that is read; name another",
+                              output)
+                   : WB_OK;
 }

@@ -49,4 +49,7 @@ void wb_arguments_help(const wb_flag *flags, int count, FILE *out);
 wb_status wb_argument_count(const char *name, const char *value, int64_t least, int64_t most,
                             int64_t *number);
 
+/* Local. Refuses an output that is the input: it would be replaced. Error: WB_ERR_USAGE. */
+wb_status wb_argument_check_output(const char *output, const char *input);
+
 #endif

@@ -61,6 +61,7 @@ static wb_status open_input(encoding *e, const wb_arguments *arguments) {
     WB_TRY(wb_model_max_tokens(&e->model, wanted, "--max-tokens", &e->max_tokens));
     WB_CHECK(e->max_tokens >= 3, WB_ERR_USAGE, "--max-tokens %lld; at least 3 are needed",
              (long long)e->max_tokens);
+    WB_TRY(wb_argument_check_output(arguments->values[OUTPUT], arguments->values[INPUT]));
     WB_TRY(wb_text_file_open(&e->file, arguments->values[INPUT]));
     WB_TRY(wb_arena_create(&e->arena, "chunk", wb_memory_budget(wb_comm_local_world(e->comm), 0)));
     const wb_encode_plan plan = {.what = arguments->values[INPUT],

@@ -26,6 +26,7 @@ enum { BLOCK = 8192 }; /* rows of the corpus read at once */
 typedef struct searching {
     wb_comm *comm;
     wb_embeddings_reader *queries, *corpus;
+    wb_trec_run_writer *writer; /* rank 0 */
     wb_arena *arena;
     float *query_reps;     /* [n, d] */
     float *block;          /* [BLOCK, d] */
@@ -36,7 +37,10 @@ typedef struct searching {
 
 static wb_status open_files(searching *s, const wb_arguments *arguments) {
     wb_status status = WB_OK;
+    const char *const output = arguments->values[OUTPUT];
     WB_TRY(wb_argument_count("k", arguments->values[K], 1, 1 << 24, &s->k));
+    WB_TRY(wb_argument_check_output(output, arguments->values[QUERIES]));
+    WB_TRY(wb_argument_check_output(output, arguments->values[CORPUS]));
     WB_TRY(wb_embeddings_open(&s->queries, arguments->values[QUERIES]));
     WB_TRY(wb_embeddings_open(&s->corpus, arguments->values[CORPUS]));
     s->n = wb_embeddings_rows(s->queries);
@@ -55,6 +59,9 @@ static wb_status open_files(searching *s, const wb_arguments *arguments) {
     WB_CHECK(s->query_reps && s->block && s->hits && s->counts, WB_ERR_MEMORY,
              "no memory for %lld queries and %lld results each", (long long)s->n, (long long)s->k);
     WB_TRY(wb_embeddings_read(s->queries, 0, s->n, s->query_reps));
+    if (wb_comm_rank(s->comm) == 0) {
+        WB_TRY(wb_trec_run_create(&s->writer, output, "widebatch"));
+    }
 done:
     return status;
 }
@@ -73,25 +80,22 @@ done:
     return status;
 }
 
-static wb_status write_run(const searching *s, const char *path) {
+static wb_status write_run(searching *s) {
     wb_status status = WB_OK;
-    wb_trec_run_writer *writer = NULL;
     wb_embeddings_ids queries = {0}, passages = {0};
     WB_TRY(wb_embeddings_read_ids(s->queries, 0, s->n, &queries));
     WB_TRY(wb_embeddings_read_ids(s->corpus, 0, s->rows, &passages));
-    WB_TRY(wb_trec_run_create(&writer, path, "widebatch"));
     for (int64_t i = 0; i < s->n; i++) {
         for (int64_t j = 0; j < s->counts[i]; j++) {
             const wb_hit hit = s->hits[i * s->k + j];
-            WB_TRY(wb_trec_run_add(writer, wb_embeddings_id(&queries, i),
+            WB_TRY(wb_trec_run_add(s->writer, wb_embeddings_id(&queries, i),
                                    wb_embeddings_id(&passages, hit.row), j + 1, hit.score));
         }
     }
-    wb_trec_run_writer *const complete = writer;
-    writer = NULL;
+    wb_trec_run_writer *const complete = s->writer;
+    s->writer = NULL;
     WB_TRY(wb_trec_run_commit(complete));
 done:
-    wb_trec_run_discard(writer);
     wb_embeddings_ids_clear(&queries);
     wb_embeddings_ids_clear(&passages);
     return status;
@@ -104,10 +108,11 @@ wb_status wb_command_search(const wb_arguments *arguments, wb_comm *comm) {
     WB_TRY_ALL(comm, open_files(&s, arguments));
     WB_TRY_ALL(comm, search_shard(&s));
     WB_TRY(wb_search_join(s.hits, s.counts, s.n, s.k, comm));
-    WB_TRY_ALL(comm, wb_comm_rank(comm) == 0 ? write_run(&s, arguments->values[OUTPUT]) : WB_OK);
+    WB_TRY_ALL(comm, wb_comm_rank(comm) == 0 ? write_run(&s) : WB_OK);
     wb_log(WB_LOG_RUN, "searched %s passages for %s queries in %s", wb_count_text(s.rows).text,
            wb_count_text(s.n).text, wb_seconds_text(wb_now() - began).text);
 done:
+    wb_trec_run_discard(s.writer);
     free(s.query_reps);
     free(s.block);
     free(s.hits);

@@ -68,7 +68,9 @@ done:
 /* Of a step after the last one done; of all steps, where none is done. */
 static bool is_stale(const char *name, int64_t done) {
     long long step;
-    return sscanf(name, "step-%lld.", &step) == 1 && (step > done || done == 0);
+    char ending[8];
+    return sscanf(name, "step-%lld.%7s", &step, ending) == 2 && (step > done || done == 0) &&
+           (strcmp(ending, "txt") == 0 || strcmp(ending, "trec") == 0);
 }
 
 static wb_status forget_stale(const wb_trainer *t) {

@@ -257,27 +257,18 @@ done:
 /* What config.yaml begins with. */
 #define MARK "# widebatch "
 
+/* Where run.lock is, or was removed by somebody, a run has been. */
 wb_status wb_run_folder_check_place(const char *path) {
-    static const char *const ours[] = {"config.yaml", "metrics.jsonl", "checkpoints", "eval"};
     wb_status status = WB_OK;
-    char inside[WB_PATH];
+    char lock[WB_PATH], config[WB_PATH];
     bool empty = false;
-    WB_TRY(wb_path_join(inside, path, "run.lock"));
-    if (wb_path_is_file(inside)) {
-        goto done;
-    }
-    WB_TRY(wb_path_join(inside, path, "config.yaml"));
-    if (wb_file_begins_with(inside, MARK)) {
-        goto done; /* somebody has removed run.lock */
-    }
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-        WB_TRY(wb_path_join(inside, path, "%s", ours[i]));
-        WB_TRY(wb_folder_is_empty(&empty, inside));
-        WB_CHECK(empty, WB_ERR_USAGE,
-                 "%s: no run has left it there, and a run in this folder would write another: "
-                 "choose another run.dir, or give the file another name or place",
-                 inside);
-    }
+    WB_TRY(wb_path_join(lock, path, "run.lock"));
+    WB_TRY(wb_path_join(config, path, "config.yaml"));
+    WB_TRY(wb_folder_is_empty(&empty, config));
+    WB_CHECK(empty || wb_path_is_file(lock) || wb_file_begins_with(config, MARK), WB_ERR_USAGE,
+             "%s: no run has left it there, and a run in this folder would replace it: choose "
+             "another run.dir, or give the file another name or place",
+             config);
 done:
     return status;
 }

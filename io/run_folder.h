@@ -39,9 +39,8 @@ typedef struct wb_run_owner {
     bool (*job_is_gone)(const char *job); /* asks Slurm about another job; NULL: cannot be asked */
 } wb_run_owner;
 
-/* Local. A run begins where there is nothing yet that it would write itself, and goes on where a
- * run has been: what somebody else has called config.yaml is not replaced. Errors: WB_ERR_USAGE
- * naming what is there; WB_ERR_DISK. */
+/* Local. Refuses a folder whose config.yaml is not a run's: it would be replaced. Errors:
+ * WB_ERR_USAGE; WB_ERR_DISK. */
 wb_status wb_run_folder_check_place(const char *path);
 
 /* Local: one rank. Makes the folder and its subfolders (mode 0700) and takes the lock; a folder

@@ -457,40 +457,22 @@ static void state_follows_the_run(void **state) {
     wb_run_folder_close(run);
 }
 
-/* What somebody else has left under a name that a run writes stays, and no run begins there. */
-static void what_no_run_has_left_is_not_replaced(void **state) {
-    (void)state;
-    static const char *const files[] = {"config.yaml", "metrics.jsonl", "eval/step-1.txt",
-                                        "checkpoints/mine"};
-    wb_run_folder *run = NULL;
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        char file[WB_PATH], folder[WB_PATH], lock[WB_PATH], *text = NULL;
-        size_t bytes = 0;
-        assert_ok(wb_folder_remove(path));
-        assert_ok(wb_path_join(file, path, "%s", files[i]));
-        assert_ok(wb_path_join(lock, path, "run.lock"));
-        (void)snprintf(folder, sizeof(folder), "%s", file);
-        *strrchr(folder, '/') = '\0';
-        assert_ok(wb_folder_make(folder));
-        put_text(file, "# widebatc");
-        assert_refused(wb_run_folder_check_place(path), WB_ERR_USAGE, i < 2 ? file : folder);
-        assert_refused(open_run(&run, &nobody), WB_ERR_USAGE, "no run has left it there");
-        assert_false(wb_path_is_file(lock));
-        assert_ok(wb_file_read(file, 100, &text, &bytes));
-        assert_string_equal(text, "# widebatc");
-        free(text);
-    }
-}
-
-static void what_runs_do_not_write_may_be_there(void **state) {
+static void a_configuration_that_is_no_runs_is_not_replaced(void **state) {
     (void)state;
     wb_run_folder *run = NULL;
-    char file[WB_PATH];
+    char config[WB_PATH], lock[WB_PATH], *text = NULL;
+    size_t bytes = 0;
+    assert_ok(wb_path_join(config, path, "config.yaml"));
+    assert_ok(wb_path_join(lock, path, "run.lock"));
     assert_ok(wb_folder_make(path));
-    assert_ok(wb_path_join(file, path, "job.sh"));
-    put_text(file, "mine");
-    assert_ok(wb_path_join(file, path, "eval"));
-    assert_ok(wb_folder_make(file));
+    put_text(config, "# widebatc");
+    assert_refused(wb_run_folder_check_place(path), WB_ERR_USAGE, config);
+    assert_refused(open_run(&run, &nobody), WB_ERR_USAGE, "no run has left it there");
+    assert_false(wb_path_is_file(lock));
+    assert_ok(wb_file_read(config, 100, &text, &bytes));
+    assert_string_equal(text, "# widebatc");
+    free(text);
+    assert_int_equal(unlink(config), 0);
     assert_ok(open_run(&run, &nobody));
     wb_run_folder_close(run);
 }
@@ -527,8 +509,7 @@ int main(void) {
         cmocka_unit_test_setup(unreadable_lock_is_respected, fresh_folder),
         cmocka_unit_test_setup(one_of_many_starters_wins, fresh_folder),
         cmocka_unit_test_setup(state_follows_the_run, fresh_folder),
-        cmocka_unit_test_setup(what_no_run_has_left_is_not_replaced, fresh_folder),
-        cmocka_unit_test_setup(what_runs_do_not_write_may_be_there, fresh_folder),
+        cmocka_unit_test_setup(a_configuration_that_is_no_runs_is_not_replaced, fresh_folder),
         cmocka_unit_test_setup(a_run_without_its_lock_is_known_by_its_configuration, fresh_folder),
     };
     return cmocka_run_group_tests_name("run_folder", tests, NULL, NULL);
