@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 typedef enum option_kind { TEXT, CHOICE, COUNT, REAL, SIZE, TIME } option_kind;
 typedef enum option_change { FIXED, ASKED, FREE } option_change;
@@ -55,18 +56,19 @@ static const char default_origin[] = "default";
 /* ---- Values
  * ------------------------------------------------------------------------------------------- */
 
-static bool is_choice(const char *choices, const char *value) {
+/* The choice of this name, in capitals or not, among "a|b|c": Python writes True. NULL for none. */
+static const char *find_choice(const char *choices, const char *value) {
     const size_t length = strlen(value);
     if (length == 0 || strchr(value, '|')) {
-        return false;
+        return NULL;
     }
     for (const char *at = choices; at; at = strchr(at, '|')) {
         at += *at == '|' ? 1 : 0;
-        if (strncmp(at, value, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
-            return true;
+        if (strncasecmp(at, value, length) == 0 && (at[length] == '|' || at[length] == '\0')) {
+            return at;
         }
     }
-    return false;
+    return NULL;
 }
 
 static wb_status set_count(const option *row, const char *value, const char *origin,
@@ -106,7 +108,8 @@ static wb_status set_real(const option *row, const char *value, const char *orig
 }
 
 static wb_status set_text(const option *row, const char *value, const char *origin, char *member) {
-    if (row->kind == CHOICE && !is_choice(row->choices, value)) {
+    const char *const choice = row->kind == CHOICE ? find_choice(row->choices, value) : value;
+    if (!choice) {
         return WB_ERROR(WB_ERR_CONFIG, "%s: %s = %.200s; allowed are %s", origin, row->key, value,
                         row->choices);
     }
@@ -123,7 +126,8 @@ static wb_status set_text(const option *row, const char *value, const char *orig
     if (wb_utf8_valid(value, strlen(value)) < strlen(value)) {
         return WB_ERROR(WB_ERR_CONFIG, "%s: %s is no valid UTF-8", origin, row->key);
     }
-    memcpy(member, value, strlen(value) + 1);
+    memcpy(member, choice, strlen(value));
+    member[strlen(value)] = '\0';
     return WB_OK;
 }
 

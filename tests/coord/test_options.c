@@ -105,7 +105,7 @@ static void wrong_values_name_place_key_value_and_what_is_allowed(void **state) 
         {"model.pooling", "", "allowed are"},
         {"model.pooling", "mea", "allowed are"},
         {"model.pooling", "mean|cls", "allowed are"},
-        {"model.pooling", "Mean", "allowed are"},
+        {"model.pooling", "means", "allowed are"},
         {"memory.budget", "much", "memory.budget = much; a size such as 512M or 4GiB is needed"},
         {"memory.budget", "-1", "a size such as"},
         {"run.max_time", "noon",
@@ -128,6 +128,14 @@ static void wrong_values_name_place_key_value_and_what_is_allowed(void **state) 
     text[WB_OPTION_TEXT - 1] = '\0';
     expect_ok(wb_options_set(&config, origins, "data.train", text, "c.yaml:7"));
     assert_string_equal(config.data_train, text);
+}
+
+static void choices_may_stand_in_capitals(void **state) {
+    (void)state;
+    expect_ok(wb_options_set(&config, origins, "model.normalize", "True", "--set"));
+    assert_string_equal(config.model_normalize, "true");
+    expect_ok(wb_options_set(&config, origins, "model.precision", "BF16", "--set"));
+    assert_string_equal(config.model_precision, "bf16");
 }
 
 static void an_unknown_key_names_the_nearest(void **state) {
@@ -367,6 +375,7 @@ int main(void) {
         WITH_DEFAULTS(every_key_has_its_help_default_and_range_in_the_reference),
         WITH_DEFAULTS(values_of_every_kind_are_set_with_their_origin),
         WITH_DEFAULTS(wrong_values_name_place_key_value_and_what_is_allowed),
+        WITH_DEFAULTS(choices_may_stand_in_capitals),
         WITH_DEFAULTS(an_unknown_key_names_the_nearest),
         WITH_DEFAULTS(names_of_other_trainers_lead_to_the_key_and_its_meaning),
         WITH_DEFAULTS(the_table_of_other_names_leads_to_keys_that_exist),
