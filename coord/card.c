@@ -55,19 +55,40 @@ static void print_measures(FILE *out, const wb_config *config, const wb_measures
     }
 }
 
-wb_status wb_card_training(char **text, const wb_model *model, const wb_config *config,
-                           int64_t steps, const wb_measures *before, const wb_measures *after) {
+static wb_status write_training(char **text, const wb_model *model, const wb_config *config,
+                                const wb_card_run *run) {
     wb_status status = WB_OK;
     size_t bytes = 0;
     *text = NULL;
     FILE *out = open_memstream(text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for the model card");
-    print_training(out, model, config, steps);
-    if (after) {
-        print_measures(out, config, before, after);
+    print_training(out, model, config, run->steps);
+    if (run->after) {
+        print_measures(out, config, run->before, run->after);
     }
     const bool printed = ferror(out) == 0;
     WB_CHECK(fclose(out) == 0 && printed, WB_ERR_MEMORY, "no memory for the model card");
 done:
+    return status;
+}
+
+wb_status wb_card_export(const wb_model *model, const wb_config *config, const wb_card_run *run,
+                         const char *out) {
+    wb_status status = WB_OK;
+    char name[WB_OPTION_TEXT], *training = NULL;
+    wb_model_card card = {.name = name_of(run->name, name),
+                          .similarity = model->folder.spec.normalize ? "cosine" : "dot",
+                          .query_prompt = wb_model_prompt(model, WB_QUERY),
+                          .passage_prompt = wb_model_prompt(model, WB_PASSAGE)};
+    WB_TRY(wb_model_max_tokens(model, config->data_max_query_tokens, "data.max_query_tokens",
+                               &card.query_tokens));
+    WB_TRY(wb_model_max_tokens(model, config->data_max_passage_tokens, "data.max_passage_tokens",
+                               &card.passage_tokens));
+    WB_TRY(write_training(&training, model, config, run));
+    card.training = training;
+    WB_TRY(wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
+                                  model->params, model->tokenizer, &card));
+done:
+    free(training);
     return status;
 }

@@ -35,26 +35,6 @@ done:
     return status;
 }
 
-static wb_status write_folder(const wb_model *model, const wb_config *config, int64_t step,
-                              const char *out) {
-    wb_status status = WB_OK;
-    char *training = NULL;
-    const char *const slash = strrchr(out, '/');
-    WB_TRY(wb_card_training(&training, model, config, step, NULL, NULL));
-    const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : out,
-                                .similarity = model->folder.spec.normalize ? "cosine" : "dot",
-                                .query_tokens = config->data_max_query_tokens,
-                                .passage_tokens = config->data_max_passage_tokens,
-                                .query_prompt = wb_model_prompt(model, WB_QUERY),
-                                .passage_prompt = wb_model_prompt(model, WB_PASSAGE),
-                                .training = training};
-    WB_TRY(wb_model_folder_export(&model->folder, out, wb_encoder_table(model->encoder),
-                                  model->params, model->tokenizer, &card));
-done:
-    free(training);
-    return status;
-}
-
 wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
     wb_status status = WB_OK;
     const char *const run = arguments->values[RUN], *const out = arguments->values[OUTPUT];
@@ -72,7 +52,8 @@ wb_status wb_command_export(const wb_arguments *arguments, wb_comm *comm) {
     WB_TRY_ALL(comm, wb_config_read(&config, &origins, path, NULL, 0));
     WB_TRY(wb_model_open(&model, &config, comm));
     WB_TRY_ALL(comm, acts ? read_parameters(&model, &config, run, &step) : WB_OK);
-    WB_TRY_ALL(comm, acts ? write_folder(&model, &config, step, out) : WB_OK);
+    const wb_card_run told = {.name = out, .steps = step};
+    WB_TRY_ALL(comm, acts ? wb_card_export(&model, &config, &told, out) : WB_OK);
     wb_log(WB_LOG_RUN, "exported step %lld to %s", (long long)step, out);
 done:
     wb_model_close(&model);

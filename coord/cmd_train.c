@@ -236,20 +236,13 @@ static wb_status export_model(const run *r) {
     wb_status status = WB_OK;
     const wb_trainer *t = &r->trainer;
     const wb_evaluations *e = &r->evaluations;
-    char out[WB_PATH], *training = NULL;
-    const char *const slash = strrchr(r->config.run_dir, '/');
-    WB_TRY(wb_card_training(&training, &t->model, &r->config, t->done,
-                            e->has_before ? &e->before : NULL, e->has_after ? &e->after : NULL));
-    const wb_model_card card = {.name = slash && slash[1] ? slash + 1 : r->config.run_dir,
-                                .similarity = t->model.folder.spec.normalize ? "cosine" : "dot",
-                                .query_tokens = t->shape.query_tokens,
-                                .passage_tokens = t->shape.passage_tokens,
-                                .query_prompt = wb_model_prompt(&t->model, WB_QUERY),
-                                .passage_prompt = wb_model_prompt(&t->model, WB_PASSAGE),
-                                .training = training};
+    char out[WB_PATH];
     WB_TRY(wb_path_join(out, r->config.run_dir, "export"));
-    status = wb_model_folder_export(&t->model.folder, out, wb_encoder_table(t->model.encoder),
-                                    t->model.params, t->model.tokenizer, &card);
+    const wb_card_run told = {.name = r->config.run_dir,
+                              .steps = t->done,
+                              .before = e->has_before ? &e->before : NULL,
+                              .after = e->has_after ? &e->after : NULL};
+    status = wb_card_export(&t->model, &r->config, &told, out);
     if (status != WB_OK) {
         char why[2048];
         (void)snprintf(why, sizeof(why),
@@ -261,7 +254,6 @@ static wb_status export_model(const run *r) {
     }
     wb_log(WB_LOG_RUN, "exported %s: load it with SentenceTransformer(\"%s\")", out, out);
 done:
-    free(training);
     return status;
 }
 
