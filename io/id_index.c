@@ -2,9 +2,28 @@
  * in a larger table, so that growing asks nobody for hashes. */
 #include "id_index.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 static const int64_t most = (int64_t)1 << 31;
+
+static _Atomic uint64_t secret; /* odd once it is drawn */
+
+static void draw_secret(void) {
+    uint64_t drawn = 0, none = 0;
+    if (atomic_load(&secret) == 0) {
+        (void)!getrandom(&drawn, sizeof(drawn), GRND_NONBLOCK);
+        (void)atomic_compare_exchange_strong(&secret, &none, drawn | 1);
+    }
+}
+
+/* The middle of a product: each of its bits depends on all of the hash. */
+static uint32_t secret_bits(uint64_t hash) {
+    const uint64_t factor = atomic_load_explicit(&secret, memory_order_relaxed);
+    const unsigned __int128 product = (unsigned __int128)(hash ^ factor) * factor;
+    return (uint32_t)((uint64_t)(product >> 64) ^ (uint64_t)product);
+}
 
 static void put(uint64_t *slots, uint64_t mask, uint64_t filed) {
     uint64_t slot = (filed >> 32) & mask;
@@ -22,6 +41,7 @@ wb_status wb_id_index_reserve(wb_id_index *index, int64_t count) {
     }
     WB_CHECK(count <= most, WB_ERR_INPUT, "%lld ids; at most %lld are allowed", (long long)count,
              (long long)most);
+    draw_secret();
     while (slots / 4 * 3 < (uint64_t)count) {
         slots *= 2;
     }
@@ -44,16 +64,17 @@ void wb_id_index_clear(wb_id_index *index) {
 }
 
 void wb_id_index_put(wb_id_index *index, uint64_t hash, int64_t number) {
-    put(index->slots, index->mask, hash << 32 | ((uint64_t)number + 1));
+    put(index->slots, index->mask, (uint64_t)secret_bits(hash) << 32 | ((uint64_t)number + 1));
 }
 
 int64_t wb_id_index_next(const wb_id_index *index, uint64_t hash, uint64_t *step) {
+    const uint32_t bits = secret_bits(hash);
     while (index->slots) {
-        const uint64_t slot = index->slots[((hash & UINT32_MAX) + (*step)++) & index->mask];
+        const uint64_t slot = index->slots[(bits + (*step)++) & index->mask];
         if (slot == 0) {
             break;
         }
-        if (slot >> 32 == (hash & UINT32_MAX)) {
+        if (slot >> 32 == bits) {
             return (int64_t)(slot & UINT32_MAX) - 1;
         }
     }

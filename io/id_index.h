@@ -1,8 +1,10 @@
 /* From a 64-bit hash to the numbers filed under it: a flat table with open addressing and 8-byte
  * slots. It holds no strings; who asks compares the candidate with what it stands for.
  *
- *     slot = 32 low bits of the hash << 32 | number + 1; 0 is empty
- */
+ *     slot = 32 bits of the hash << 32 | number + 1; 0 is empty
+ *
+ * Which 32 bits is a secret of the process: who writes a file of ids cannot know which of them
+ * would crowd together and make a search of each step. */
 #ifndef WB_ID_INDEX_H
 #define WB_ID_INDEX_H
 

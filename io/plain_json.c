@@ -2,11 +2,11 @@
 #include "plain_json.h"
 
 #include "hash.h"
+#include "id_index.h"
 #include "json.h"
 #include "unicode_text.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { DIGITS = 18, ESCAPED_KEY = 256 };
@@ -235,10 +235,11 @@ static bool take_array(cursor *c, int depth) {
 /* ---- Objects
  * --------------------------------------------------------------------------------------------- */
 
-/* The keys of an object with more members than an object keeps. */
+/* The keys of an object with more members than an object keeps, by where they stand. */
 typedef struct key_set {
-    wb_plain_value *slots; /* [capacity], open addressing; without a text: free */
-    size_t count, capacity;
+    wb_id_index places;
+    int64_t count;
+    const char *base; /* places are counted from here */
 } key_set;
 
 static size_t key_text(const char **text, char plain[ESCAPED_KEY], const wb_plain_value *key) {
@@ -253,53 +254,43 @@ static bool is_same_key(const wb_plain_value *a, const wb_plain_value *b) {
     return key_text(&b_text, b_plain, b) == bytes && memcmp(a_text, b_text, bytes) == 0;
 }
 
-/* False where the key is there, or too many keys of the same hash are: somebody looks for that. */
+/* False where the key is there. */
 static bool put_key(key_set *set, const wb_plain_value *key) {
-    enum { PROBES = 64 };
     char plain[ESCAPED_KEY];
     const char *text;
-    const size_t bytes = key_text(&text, plain, key), mask = set->capacity - 1;
-    const size_t first = (size_t)wb_hash(text, bytes);
-    for (size_t i = 0; i < PROBES; i++) {
-        wb_plain_value *slot = &set->slots[(first + i) & mask];
-        if (!slot->text) {
-            *slot = *key;
-            set->count++;
-            return true;
-        }
-        if (is_same_key(slot, key)) {
+    const size_t bytes = key_text(&text, plain, key);
+    const uint64_t hash = wb_hash(text, bytes);
+    wb_plain_value other;
+    uint64_t step = 0;
+    int64_t place;
+    while ((place = wb_id_index_next(&set->places, hash, &step)) >= 0) {
+        cursor c = {.at = set->base + place, .end = key->text};
+        if (take_string(&c, &other) && is_same_key(&other, key)) {
             return false;
         }
     }
-    return false;
-}
-
-static bool grow(key_set *set) {
-    const key_set old = *set;
-    const size_t capacity = old.capacity > 0 ? 4 * old.capacity : (size_t)8 * WB_PLAIN_MEMBERS;
-    *set = (key_set){.slots = calloc(capacity, sizeof(*set->slots)), .capacity = capacity};
-    bool grown = set->slots != NULL;
-    for (size_t i = 0; grown && i < old.capacity; i++) {
-        grown = !old.slots[i].text || put_key(set, &old.slots[i]);
+    if (wb_id_index_reserve(&set->places, set->count + 1) != WB_OK) {
+        wb_error_clear(); /* jansson will say so */
+        return false;
     }
-    free(old.slots);
-    return grown;
+    wb_id_index_put(&set->places, hash, key->text - 1 - set->base);
+    set->count++;
+    return true;
 }
 
 /* The first keys are looked through; with more of them, all are put into the set. */
 static bool is_new_key(const wb_plain_object *object, key_set *set, const wb_plain_value *key) {
     bool is_new = true;
-    if (object->count < WB_PLAIN_MEMBERS) {
-        for (int i = 0; is_new && i < object->count; i++) {
-            is_new = !is_same_key(&object->keys[i], key);
+    for (int i = 0; is_new && i < object->count && object->count < WB_PLAIN_MEMBERS; i++) {
+        is_new = !is_same_key(&object->keys[i], key);
+    }
+    if (object->count == WB_PLAIN_MEMBERS) {
+        for (int i = 0; is_new && set->count < WB_PLAIN_MEMBERS; i++) {
+            is_new = put_key(set, &object->keys[i]);
         }
-        return is_new;
+        is_new = is_new && put_key(set, key);
     }
-    is_new = 2 * set->count < set->capacity || grow(set);
-    for (int i = 0; is_new && set->count < WB_PLAIN_MEMBERS; i++) {
-        is_new = put_key(set, &object->keys[i]);
-    }
-    return is_new && put_key(set, key);
+    return is_new;
 }
 
 /* A key, the colon and blanks. */
@@ -336,7 +327,7 @@ static bool take_members(cursor *c, int depth, wb_plain_object *object, key_set 
 }
 
 static bool take_object(cursor *c, int depth, wb_plain_object *object) {
-    key_set set = {0};
+    key_set set = {.base = c->at};
     object->count = 0;
     object->others = NULL;
     if (!take_mark(c, '{')) {
@@ -344,7 +335,7 @@ static bool take_object(cursor *c, int depth, wb_plain_object *object) {
     }
     skip_blanks(c);
     const bool taken = take_byte(c, '}') || take_members(c, depth, object, &set);
-    free(set.slots);
+    wb_id_index_clear(&set.places);
     return taken;
 }
 
