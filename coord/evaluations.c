@@ -65,12 +65,12 @@ done:
     return status;
 }
 
-/* Of a step after the last one done; of all steps, where none is done. */
+/* Of a step after the last one done; of all steps, where none is done. Whole or begun (.tmp). */
 static bool is_stale(const char *name, int64_t done) {
     long long step;
-    char ending[8];
-    return sscanf(name, "step-%lld.%7s", &step, ending) == 2 && (step > done || done == 0) &&
-           (strcmp(ending, "txt") == 0 || strcmp(ending, "trec") == 0);
+    char ending[5];
+    return sscanf(name, "step-%lld.%4s", &step, ending) == 2 && (step > done || done == 0) &&
+           (strncmp(ending, "txt", 3) == 0 || strcmp(ending, "trec") == 0);
 }
 
 static wb_status forget_stale(const wb_trainer *t) {

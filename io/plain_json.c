@@ -329,7 +329,7 @@ static bool take_members(cursor *c, int depth, wb_plain_object *object, key_set 
 static bool take_object(cursor *c, int depth, wb_plain_object *object) {
     key_set set = {.base = c->at};
     object->count = 0;
-    object->others = NULL;
+    object->others = object->end = NULL;
     if (!take_mark(c, '{')) {
         return false;
     }
