@@ -104,7 +104,7 @@ static wb_status cut_lines(wb_tokenizer_spec *spec, size_t bytes, const char *pa
         length -= length > 0 && line[length - 1] == '\r';
         WB_TRY(check_token(line, length, path, id));
         line[length] = '\0';
-        spec->tokens[id] = (wb_token){line, length, (int32_t)id};
+        spec->tokens[id] = (wb_token){line, (uint32_t)length, (int32_t)id};
     }
 done:
     return status;
@@ -226,7 +226,7 @@ static wb_status store(wb_tokenizer_spec *spec, char **end, const char *text, si
     }
     memcpy(*end, text, bytes);
     (*end)[bytes] = '\0';
-    spec->tokens[id] = (wb_token){*end, bytes, (int32_t)id};
+    spec->tokens[id] = (wb_token){*end, (uint32_t)bytes, (int32_t)id};
     *end += bytes + 1;
     return WB_OK;
 }

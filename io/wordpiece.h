@@ -15,7 +15,7 @@
 
 typedef struct wb_token {
     const char *text; /* borrowed; valid UTF-8, without NUL */
-    size_t bytes;
+    uint32_t bytes;
     int32_t id;
 } wb_token;
 

@@ -43,7 +43,8 @@ static void only_words_that_are_there_are_found(void **state) {
     wb_token tokens[COUNT];
     wb_known_words words;
     for (int i = 0; i < COUNT; i++) {
-        tokens[i] = (wb_token){.text = texts[i], .bytes = strlen(texts[i]), .id = 100 + i};
+        tokens[i] =
+            (wb_token){.text = texts[i], .bytes = (uint32_t)strlen(texts[i]), .id = 100 + i};
     }
     for (int count = 0; count <= COUNT; count++) { /* the fewer there are, the closer they lie */
         assert_ok(wb_known_words_build(&words, tokens, count));
