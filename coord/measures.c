@@ -215,7 +215,8 @@ static bool take_line(const char **at, const char *name, double *value) {
     char found[32];
     int bytes = 0;
     const bool is_line = sscanf(*at, "%31s all %lf%n", found, value, &bytes) == 2 &&
-                         strcmp(found, name) == 0 && (*at)[bytes] == '\n';
+                         strcmp(found, name) == 0 && (*at)[bytes] == '\n' && *value >= 0.0 &&
+                         *value <= INT32_MAX;
     *at += is_line ? bytes + 1 : 0;
     return is_line;
 }

@@ -149,6 +149,17 @@ static void what_is_printed_is_read(void **state) {
     }
     memcpy(strstr(text, "recall_10 "), "Recall_10 ", 10);
     assert_false(wb_measures_parse(&read, text));
+    memcpy(strstr(text, "Recall_10 "), "recall_10 ", 10);
+    static const char *const wrong[] = {"nan   ", "-1.000", "1e+300"};
+    for (int i = 0; i < 3; i++) {
+        assert_true(wb_measures_parse(&read, text));
+        char *const value = strstr(text, "mrr_10") + strlen("mrr_10                \tall\t");
+        char kept[6];
+        memcpy(kept, value, sizeof(kept));
+        memcpy(value, wrong[i], sizeof(kept));
+        assert_false(wb_measures_parse(&read, text));
+        memcpy(value, kept, sizeof(kept));
+    }
     free(again);
     free(text);
 }
