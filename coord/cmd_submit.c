@@ -107,23 +107,15 @@ done:
 /* All that `train` checks before it opens model and data; `run_dir` is where the run will stand. */
 static wb_status check_run(submission *s, const char *run_dir, int assignment_count) {
     wb_status status = WB_OK;
-    wb_origins *origins = NULL, *origins_before = NULL;
-    wb_config before;
-    char path[WB_PATH];
+    wb_origins *origins = NULL;
     WB_TRY(wb_config_read(&s->config, &origins, s->given->positional, s->assignments,
                           assignment_count));
     WB_TRY(wb_trainer_check_paths(&s->config));
     run_dir = run_dir ? run_dir : s->config.run_dir;
     WB_TRY(wb_run_folder_check_place(run_dir));
-    WB_TRY(wb_path_join(path, run_dir, "config.yaml"));
-    if (wb_path_is_file(path)) {
-        WB_TRY(wb_config_read(&before, &origins_before, path, NULL, 0));
-        WB_TRY(
-            wb_options_check_continues(&before, &s->config, path, s->given->values[ALLOW_CHANGE]));
-    }
+    WB_TRY(wb_config_check_continues(&s->config, run_dir, s->given->values[ALLOW_CHANGE]));
 done:
     wb_origins_destroy(origins);
-    wb_origins_destroy(origins_before);
     return status;
 }
 
@@ -231,9 +223,7 @@ static wb_status write_script(const wb_job *job, const char *path) {
              path);
     FILE *out = open_memstream(&text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for the job's script");
-    status = wb_job_script_write(job, out);
-    (void)fclose(out);
-    WB_TRY(status);
+    WB_TRY(wb_memstream_close(out, wb_job_script_write(job, out), "the job's script"));
     WB_TRY(wb_folder_make(job->run_dir));
     WB_TRY(wb_file_write(path, text, bytes));
 done:

@@ -75,26 +75,10 @@ static wb_status write_config(const run *r) {
     FILE *out = open_memstream(&yaml, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for config.yaml");
     wb_options_write(&r->config, r->origins, out);
-    (void)fclose(out);
+    WB_TRY(wb_memstream_close(out, WB_OK, "config.yaml"));
     WB_TRY(wb_run_folder_write_config(r->folder, yaml));
 done:
     free(yaml);
-    return status;
-}
-
-/* A folder that a run has begun is continued under the same configuration or not at all. */
-static wb_status check_same_run(const run *r) {
-    wb_status status = WB_OK;
-    wb_config before;
-    wb_origins *origins = NULL;
-    char path[WB_PATH];
-    WB_TRY(wb_path_join(path, r->config.run_dir, "config.yaml"));
-    if (wb_path_is_file(path)) {
-        WB_TRY(wb_config_read(&before, &origins, path, NULL, 0));
-        WB_TRY(wb_options_check_continues(&before, &r->config, path, r->allowed));
-    }
-done:
-    wb_origins_destroy(origins);
     return status;
 }
 
@@ -131,7 +115,7 @@ static wb_status open_folder(run *r) {
     if (notice[0] != '\0') {
         wb_log(WB_LOG_RUN, "NOTE: %s", notice);
     }
-    WB_TRY(check_same_run(r));
+    WB_TRY(wb_config_check_continues(&r->config, r->config.run_dir, r->allowed));
 done:
     return status;
 }

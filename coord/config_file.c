@@ -189,3 +189,19 @@ wb_status wb_config_read(wb_config *config, wb_origins **origins, const char *pa
 done:
     return status;
 }
+
+wb_status wb_config_check_continues(const wb_config *config, const char *run_dir,
+                                    const char *allowed) {
+    wb_status status = WB_OK;
+    wb_config before;
+    wb_origins *origins = NULL;
+    char path[WB_PATH];
+    WB_TRY(wb_path_join(path, run_dir, "config.yaml"));
+    if (wb_path_is_file(path)) {
+        WB_TRY(wb_config_read(&before, &origins, path, NULL, 0));
+        WB_TRY(wb_options_check_continues(&before, config, path, allowed));
+    }
+done:
+    wb_origins_destroy(origins);
+    return status;
+}

@@ -15,4 +15,10 @@ wb_status wb_config_file_read(wb_config *config, wb_origins *origins, const char
 wb_status wb_config_read(wb_config *config, wb_origins **origins, const char *path,
                          const char *const *assignments, int count);
 
+/* Local. A folder that a run has begun is continued under the same configuration or not at all:
+ * compares `config` with the config.yaml of run_dir, where there is one. `allowed` as for
+ * wb_options_check_continues. Errors: WB_ERR_CONFIG, WB_ERR_MEMORY. */
+wb_status wb_config_check_continues(const wb_config *config, const char *run_dir,
+                                    const char *allowed);
+
 #endif

@@ -293,6 +293,13 @@ done:
     return status;
 }
 
+wb_status wb_memstream_close(FILE *stream, wb_status status, const char *what) {
+    const bool printed = ferror(stream) == 0, closed = fclose(stream) == 0;
+    return status != WB_OK || (printed && closed)
+               ? status
+               : WB_ERROR(WB_ERR_MEMORY, "no memory for %s", what);
+}
+
 bool wb_file_begins_with(const char *path, const char *text) {
     FILE *file = fopen(path, "re");
     bool is_same = file != NULL;

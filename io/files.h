@@ -76,6 +76,10 @@ wb_status wb_file_write(const char *path, const void *data, size_t bytes);
  * WB_ERR_MEMORY. */
 wb_status wb_file_write_and_read(const char *path, const void *data, size_t bytes, uint64_t *sum);
 
+/* Local. Closes a stream of open_memstream. `status` where that is an error: of what printed to it;
+ * else WB_ERR_MEMORY naming `what` where there was no memory for all of it. */
+wb_status wb_memstream_close(FILE *stream, wb_status status, const char *what);
+
 /* Local. Whether these are the first bytes of a file; false where there is none. */
 bool wb_file_begins_with(const char *path, const char *text);
 
