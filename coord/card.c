@@ -1,6 +1,8 @@
 /* Rows of two tables. */
 #include "card.h"
 
+#include "files.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,8 +68,7 @@ static wb_status write_training(char **text, const wb_model *model, const wb_con
     if (run->after) {
         print_measures(out, config, run->before, run->after);
     }
-    const bool printed = ferror(out) == 0;
-    WB_CHECK(fclose(out) == 0 && printed, WB_ERR_MEMORY, "no memory for the model card");
+    WB_TRY(wb_memstream_close(out, WB_OK, "the model card"));
 done:
     return status;
 }

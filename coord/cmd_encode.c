@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "embeddings_file.h"
 #include "exchange.h"
+#include "files.h"
 #include "log.h"
 #include "memory.h"
 #include "retrieval.h"
@@ -94,9 +95,7 @@ static wb_status read_ids(char **ids, size_t *bytes, const wb_text_file *file, i
         (void)fwrite(text.id, 1, strlen(text.id) + 1, out);
     }
 done:
-    if (out) {
-        (void)fclose(out);
-    }
+    status = out ? wb_memstream_close(out, status, "ids") : status;
     wb_text_clear(&text);
     return status;
 }

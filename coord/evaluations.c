@@ -20,8 +20,15 @@ static wb_status result_path(char path[WB_PATH], const wb_trainer *t, int64_t st
 }
 
 /* The first line of a file of measures: what was evaluated on. */
-static void print_data(const wb_config *config, FILE *out) {
-    (void)fprintf(out, "%-22s\tall\t%s %s\n", "data", config->data_eval, config->data_eval_split);
+typedef struct data_line {
+    char text[2 * WB_OPTION_TEXT + 32];
+} data_line;
+
+static data_line data_of(const wb_config *config) {
+    data_line line;
+    (void)snprintf(line.text, sizeof(line.text), "%-22s\tall\t%s %s\n", "data", config->data_eval,
+                   config->data_eval_split);
+    return line;
 }
 
 static wb_status write_measures(const wb_measures *measures, const wb_trainer *t) {
@@ -31,9 +38,9 @@ static wb_status write_measures(const wb_measures *measures, const wb_trainer *t
     WB_TRY(result_path(path, t, t->done, "txt"));
     FILE *out = open_memstream(&text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
-    print_data(t->config, out);
+    (void)fputs(data_of(t->config).text, out);
     wb_measures_print(measures, out);
-    (void)fclose(out);
+    WB_TRY(wb_memstream_close(out, WB_OK, path));
     WB_TRY(wb_file_write(path, text, bytes));
 done:
     free(text);
@@ -46,21 +53,19 @@ static wb_status read_measures(wb_measures *measures, bool *found, const wb_trai
                                int64_t step) {
     enum { MOST = 1 << 16 };
     wb_status status = WB_OK;
-    char path[WB_PATH], *text = NULL, *data = NULL;
-    size_t bytes = 0, data_bytes = 0;
+    const data_line data = data_of(t->config);
+    const size_t data_bytes = strlen(data.text);
+    char path[WB_PATH], *text = NULL;
+    size_t bytes = 0;
     *found = false;
     WB_TRY(result_path(path, t, step, "txt"));
     if (!wb_path_is_file(path)) {
         goto done;
     }
     WB_TRY(wb_file_read(path, MOST, &text, &bytes));
-    FILE *out = open_memstream(&data, &data_bytes);
-    WB_CHECK(out, WB_ERR_MEMORY, "no memory for %s", path);
-    print_data(t->config, out);
-    (void)fclose(out);
-    *found = strncmp(text, data, data_bytes) == 0 && wb_measures_parse(measures, text + data_bytes);
+    *found =
+        strncmp(text, data.text, data_bytes) == 0 && wb_measures_parse(measures, text + data_bytes);
 done:
-    free(data);
     free(text);
     return status;
 }

@@ -30,9 +30,7 @@ wb_status wb_skipped_note(wb_trainer *t, const char *why) {
     FILE *out = open_memstream(&text, &bytes);
     WB_CHECK(out, WB_ERR_MEMORY, "no memory for the rows of a step");
     (void)fprintf(out, "# %s\n# row, its query, its passage\n", why);
-    status = print_rows(t, out);
-    (void)fclose(out);
-    WB_TRY(status);
+    WB_TRY(wb_memstream_close(out, print_rows(t, out), "the rows of a step"));
     WB_TRY(wb_path_join(folder, t->config->run_dir, "skipped"));
     WB_TRY(wb_folder_make(folder));
     WB_TRY(wb_path_join(path, folder, "step-%lld.txt", (long long)t->done + 1));

@@ -18,7 +18,7 @@ static void draw_secret(void) {
     }
 }
 
-/* The middle of a product: each of its bits depends on all of the hash. */
+/* Both halves of a product in one: each bit of it depends on all of the hash. */
 static uint32_t secret_bits(uint64_t hash) {
     const uint64_t factor = atomic_load_explicit(&secret, memory_order_relaxed);
     const unsigned __int128 product = (unsigned __int128)(hash ^ factor) * factor;

@@ -181,6 +181,7 @@ static wb_status write_readme(const wb_model_folder *folder, const char *out,
     char path[WB_PATH];
     char *text = NULL;
     size_t bytes = 0;
+    WB_TRY(wb_path_join(path, out, "README.md"));
     FILE *card_file = open_memstream(&text, &bytes);
     WB_CHECK(card_file, WB_ERR_MEMORY, "%s: no memory for the model card", out);
     (void)fprintf(card_file,
@@ -196,10 +197,7 @@ static wb_status write_readme(const wb_model_folder *folder, const char *out,
     if (card->training) {
         (void)fprintf(card_file, "\n## Training\n\n%s\n", card->training);
     }
-    const bool printed = ferror(card_file) == 0;
-    WB_CHECK((fclose(card_file) == 0) && printed, WB_ERR_MEMORY, "%s: no memory for the model card",
-             out);
-    WB_TRY(wb_path_join(path, out, "README.md"));
+    WB_TRY(wb_memstream_close(card_file, WB_OK, path));
     WB_TRY(wb_file_write(path, text, bytes));
 done:
     free(text);
