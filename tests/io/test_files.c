@@ -211,6 +211,28 @@ static void what_was_read_back_is_forgotten(void **state) {
     free(data);
 }
 
+/* A stream that is full, as one in memory is where there is none. */
+static void a_stream_that_did_not_hold_all_is_told(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *stream = fopen("/dev/full", "w");
+    assert_non_null(stream);
+    assert_true(fputs("text", stream) >= 0);
+    expect_error(wb_memstream_close(stream, WB_OK, "a card"), WB_ERR_MEMORY,
+                 "no memory for a card");
+    stream = open_memstream(&text, &bytes);
+    assert_non_null(stream);
+    assert_int_equal(wb_memstream_close(stream, WB_ERR_INPUT, "a card"), WB_ERR_INPUT);
+    free(text);
+    stream = open_memstream(&text, &bytes);
+    assert_non_null(stream);
+    assert_true(fputs("text", stream) >= 0);
+    expect_ok(wb_memstream_close(stream, WB_OK, "a card"));
+    assert_string_equal(text, "text");
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_draft_is_what_was_appended),
@@ -219,6 +241,7 @@ int main(void) {
         cmocka_unit_test(what_is_read_back_is_what_stands_there),
         cmocka_unit_test(a_part_that_is_wrong_on_disk_is_seen),
         cmocka_unit_test(what_was_read_back_is_forgotten),
+        cmocka_unit_test(a_stream_that_did_not_hold_all_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
